@@ -57,7 +57,7 @@ func (s *Session) RecordMeterValue(now domain.UnixMillis, v MeterValue, patience
 		Seq: v.Seq, Energy: energy, Measured: measured, Power: v.Power, AmountReported: v.Amount,
 		At: s.reportTime(v.At, v.Source.Timestamp), Source: v.Source,
 	}
-	if s.status == Authorized {
+	if s.startedAt == 0 {
 		s.record(now, SupplyStarted{At: recorded.At})
 	}
 	if s.status == Supplying {

@@ -246,7 +246,10 @@ func (s *Session) Apply(at domain.UnixMillis, event Event) error {
 		s.request = Request{Point: e.Point, Driver: e.Driver, ID: e.Request, Origin: e.Origin}
 		s.refusal = e.Reason
 	case SupplyStarted:
-		s.status, s.startedAt = Supplying, e.At
+		s.startedAt = e.At
+		if s.status == Authorized {
+			s.status = Supplying
+		}
 	case MeterValueRecorded:
 		s.last = &Reading{Seq: e.Seq, Energy: e.Energy, Power: e.Power, Amount: e.AmountReported, At: e.At, Source: e.Source}
 		s.measured = e.Measured
