@@ -1,0 +1,98 @@
+package network
+
+import (
+	"strings"
+	"time"
+
+	"evcharging/application/eventlog"
+	"evcharging/domain"
+	"evcharging/domain/chargingpoint"
+)
+
+// Point is a charging point as it is shown: a copy that nobody changes.
+type Point struct {
+	ID       domain.PointID
+	Location string
+	// Price is what a supply granted now would cost; PriceSet tells that an operator set it.
+	Price    domain.MicroEurosPerKWh
+	PriceSet bool
+	// State is what is shown: DISCONNECTED, too, where NotHeard.
+	State chargingpoint.State
+	// Since is when State became so, UpdatedAt when the point changed last.
+	Since     domain.UnixMillis
+	UpdatedAt domain.UnixMillis
+	// Version is that of the point's stream.
+	Version eventlog.Version
+	// Lease is for how long a sign of life counts; 0: it never runs out.
+	Lease time.Duration
+	// NotHeard tells that the log has the point connected, but that it was not heard
+	// since Central started: nothing is granted on what it said before.
+	NotHeard bool
+	// Supply is the session that holds the point; nil where none does.
+	Supply *Session
+}
+
+// point is what is kept of a point.
+type point struct {
+	*chargingpoint.Point
+	version  eventlog.Version
+	heard    bool
+	priceSet bool
+	state    chargingpoint.State // as counted
+	since    domain.UnixMillis
+	text     string // what a filter looks at: id and location, in lower case
+}
+
+func (p *point) notHeard() bool {
+	connected, lease := p.Connected()
+	return connected && lease != 0 && !p.heard
+}
+
+func (p *point) shown() chargingpoint.State {
+	if p.notHeard() {
+		return chargingpoint.Disconnected
+	}
+	return p.State()
+}
+
+// matches tells whether each of the words, in lower case, is in the point's id,
+// location or state or in the id of the driver that it supplies.
+func (p *point) matches(words []string) bool {
+	for _, w := range words {
+		if strings.Contains(p.text, w) || strings.Contains(lowerStates[p.state], w) {
+			continue
+		}
+		o, ok := p.Occupied()
+		if !ok || !strings.Contains(strings.ToLower(string(o.Driver)), w) {
+			return false
+		}
+	}
+	return true
+}
+
+// lowerStates are the states as a filter may name them.
+var lowerStates = map[chargingpoint.State]string{
+	chargingpoint.Disconnected: "disconnected",
+	chargingpoint.Broken:       "broken",
+	chargingpoint.OutOfOrder:   "out_of_order out of order",
+	chargingpoint.Supplying:    "supplying",
+	chargingpoint.Activated:    "activated",
+}
+
+// show copies what is shown of a point.
+func (n *Network) show(p *point) Point {
+	r, _ := p.Registered()
+	_, lease := p.Connected()
+	out := Point{
+		ID: p.ID(), Location: r.Location, Price: p.Price(), PriceSet: p.priceSet, State: p.state, Since: p.since,
+		UpdatedAt: p.UpdatedAt(), Version: p.version, Lease: lease, NotHeard: p.notHeard(),
+	}
+	if o, ok := p.Occupied(); ok {
+		supply := Session{ID: o.Session, Point: p.ID(), Driver: o.Driver}
+		if s := n.sessions[o.Session]; s != nil {
+			supply = s.show()
+		}
+		out.Supply = &supply
+	}
+	return out
+}

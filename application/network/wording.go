@@ -1,0 +1,72 @@
+package network
+
+import (
+	"fmt"
+
+	"evcharging/domain/chargingpoint"
+	"evcharging/domain/session"
+)
+
+// pointMessage is what people read of an event, given the point before it; without
+// text where the event says nothing new to them.
+func pointMessage(p *point, event chargingpoint.Event) Message {
+	id := p.ID()
+	switch e := event.(type) {
+	case chargingpoint.PointRegistered:
+		verb := "registered"
+		if p.Known() {
+			verb = "registered anew"
+		}
+		return Message{Text: fmt.Sprintf("%s %s: %s, %s EUR/kWh", id, verb, e.Location, Price(e.Price))}
+	case chargingpoint.PriceSet:
+		return Message{Text: fmt.Sprintf("%s costs %s EUR/kWh from now on%s", id, Price(e.Price), by(e.By))}
+	case chargingpoint.PriceHandedBack:
+		return Message{Text: fmt.Sprintf("%s costs what it says itself again%s", id, by(e.By))}
+	case chargingpoint.PointConnected:
+		return Message{Text: fmt.Sprintf("%s connected", id)}
+	case chargingpoint.PointDisconnected:
+		return Message{Level: Warning, Text: fmt.Sprintf("%s disconnected: its Monitor was not heard for %s", id, e.Lease)}
+	case chargingpoint.FaultReported:
+		return Message{Level: Alert, Text: fmt.Sprintf("%s broken", id)}
+	case chargingpoint.FaultCleared:
+		if h := p.Health(); h.Known && !h.Healthy {
+			return Message{Text: fmt.Sprintf("%s works again", id)}
+		}
+	case chargingpoint.TakenOutOfService:
+		return Message{Level: Warning, Text: fmt.Sprintf("%s out of order%s", id, by(e.By))}
+	case chargingpoint.ReturnedToService:
+		return Message{Text: fmt.Sprintf("%s back in service%s", id, by(e.By))}
+	}
+	return Message{}
+}
+
+// sessionMessage is what people read of an event, given the session after it; without
+// text where the event says nothing new to them.
+func sessionMessage(r *record, event session.Event) Message {
+	request := r.Session.Request()
+	driver, point := request.Driver, request.Point
+	switch e := event.(type) {
+	case session.SupplyAuthorized:
+		return Message{Text: fmt.Sprintf("%s may supply at %s for %s EUR/kWh", driver, point, Price(e.Price))}
+	case session.SupplyRefused:
+		return Message{Level: Warning, Text: fmt.Sprintf("%s refused at %s: %s", driver, point, e.Reason)}
+	case session.SupplyStarted:
+		return Message{Text: fmt.Sprintf("%s supplies at %s", driver, point)}
+	case session.EndDecided:
+		return Message{Text: fmt.Sprintf("%s at %s is ended: %s", driver, point, e.Cause)}
+	case session.TicketIssued:
+		return Message{Text: fmt.Sprintf("ticket %s at %s: %s kWh, %s EUR, %s", driver, point,
+			KWh(e.Energy, 3), EUR(e.Amount), e.Reason)}
+	case session.TicketRevised:
+		return Message{Level: Warning, Text: fmt.Sprintf("ticket %s at %s corrected: %s kWh, %s EUR, %s EUR more", driver, point,
+			KWh(e.EnergyAfter, 3), EUR(e.AmountAfter), EUR(e.AmountDifference))}
+	}
+	return Message{}
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return ", by " + who
+}
