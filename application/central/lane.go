@@ -1,0 +1,87 @@
+package central
+
+import (
+	"context"
+	"fmt"
+
+	"evcharging/application/eventlog"
+	"evcharging/domain"
+	"evcharging/domain/chargingpoint"
+	"evcharging/domain/session"
+)
+
+// laneStreams bounds the aggregates that a lane keeps. A lane that has more forgets
+// all of them: they are in the log.
+const laneStreams = 4096
+
+// Lane takes turns, one at a time. All messages of a point go to the same lane, so its
+// aggregates may be kept between turns; the log's versions prove them right.
+type Lane struct {
+	central *Central
+	streams map[eventlog.Stream]*stream
+}
+
+// Lane is a new lane.
+func (c *Central) Lane() *Lane { return &Lane{central: c, streams: map[eventlog.Stream]*stream{}} }
+
+// forget drops what is kept of a turn's streams: they may differ from the log.
+func (l *Lane) forget(streams ...*stream) {
+	for _, s := range streams {
+		if s != nil {
+			delete(l.streams, s.name)
+		}
+	}
+}
+
+// keep remembers a stream that is as the log has it.
+func (l *Lane) keep(s *stream) {
+	if s.session != nil && !s.session.Open() {
+		delete(l.streams, s.name) // what comes after its close is rare
+		return
+	}
+	if len(l.streams) >= laneStreams {
+		clear(l.streams)
+	}
+	l.streams[s.name] = s
+}
+
+// loadPoint is the point as the lane has it, else as the log has it.
+func (l *Lane) loadPoint(ctx context.Context, id domain.PointID) (*stream, error) {
+	return l.load(ctx, &stream{name: PointStream(id), point: chargingpoint.New(id)})
+}
+
+// loadSession is the session as the lane has it, else as the log has it.
+func (l *Lane) loadSession(ctx context.Context, id domain.SessionID) (*stream, error) {
+	return l.load(ctx, &stream{name: SessionStream(id), session: session.New(id)})
+}
+
+func (l *Lane) load(ctx context.Context, empty *stream) (*stream, error) {
+	if s, ok := l.streams[empty.name]; ok {
+		return s, nil
+	}
+	if err := l.central.rehydrate(ctx, empty); err != nil {
+		return nil, err
+	}
+	return empty, nil
+}
+
+// rehydrate folds an empty aggregate from the log: its lifecycle and its last sample.
+func (c *Central) rehydrate(ctx context.Context, s *stream) error {
+	commits, err := c.Log.Rehydrate(ctx, s.name)
+	if err != nil {
+		return fmt.Errorf("read %s from the event log: %w", s.name, err)
+	}
+	for _, commit := range commits {
+		part := commit.Parts[0]
+		envelope, err := c.Codec.Decode(part.Body)
+		if err != nil {
+			return fmt.Errorf("%w: %s at version %d: %w", eventlog.ErrDamaged, s.name, part.Version, err)
+		}
+		if err := s.fold(envelope.At, envelope.Events); err != nil {
+			return err
+		}
+		s.head.Version, s.head.Hash = part.Last(), part.Hash
+		s.lastAt = max(s.lastAt, envelope.At)
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package central
+
+import (
+	"encoding/hex"
+
+	"evcharging/application/message"
+	"evcharging/domain"
+	"evcharging/domain/chargingpoint"
+	"evcharging/domain/session"
+)
+
+// messages are what stored parts tell the other programs, as far as it is still true:
+//
+//	an order       only while its number is the point's latest and it is valid
+//	a start        moreover only while no report of its session is stored
+//	a grant        only while its session is open
+//	a refusal      always, unless nobody waits for it
+//	a ticket       always
+//	a state        as it is now
+//
+// Right after its commit all of it is true; after a crash and a redelivery perhaps not.
+func (t *turn) messages(parts []Part) []message.Message {
+	var out []message.Message
+	for _, part := range parts {
+		for _, event := range part.Events {
+			switch e := event.(type) {
+			case session.SupplyAuthorized:
+				if t.session.session.Open() {
+					out = append(out, answerOf(t.session.session))
+				}
+			case session.SupplyRefused:
+				if !e.Silent {
+					out = append(out, answerOf(t.session.session))
+				}
+			case session.TicketIssued:
+				out = append(out, t.ticket(part, 0, e.EndedAt, e.Energy, e.Amount))
+			case session.TicketRevised:
+				out = append(out, t.ticket(part, e.Revision, e.EndedAt, e.EnergyAfter, e.AmountAfter))
+			case chargingpoint.Event:
+				out = append(out, t.orders(e)...)
+			}
+		}
+	}
+	for _, part := range parts {
+		if _, isSession := sessionOf(part.Stream); !isSession {
+			out = append(out, t.stateOf(t.point))
+		}
+	}
+	return out
+}
+
+// orders are what an event of the turn's point orders.
+func (t *turn) orders(event chargingpoint.Event) []message.Message {
+	p := t.point.point
+	base := message.Order{Point: p.ID()}
+	switch e := event.(type) {
+	case chargingpoint.PointOccupied:
+		if !t.stands(e.Order, e.ValidUntil) || t.session == nil || t.session.session.Status() != session.Authorized {
+			return nil
+		}
+		return []message.Message{startOf(t.session.session)}
+	case chargingpoint.StopOrdered:
+		if !t.stands(e.Order, e.ValidUntil) {
+			return nil
+		}
+		base.Kind, base.Session, base.Reason = message.OrderStop, e.Session, e.Cause
+		base.Number, base.ValidUntil = e.Order, e.ValidUntil
+		return []message.Message{base}
+	case chargingpoint.TakenOutOfService:
+		if !t.stands(e.Order, e.ValidUntil) {
+			return nil
+		}
+		base.Kind, base.Number, base.ValidUntil = message.OrderOutOfOrder, e.Order, e.ValidUntil
+		out := []message.Message{base}
+		if e.Session != "" {
+			base.Kind, base.Session, base.Reason = message.OrderStop, e.Session, string(session.CauseStopped)
+			out = append(out, base)
+		}
+		return out
+	case chargingpoint.ReturnedToService:
+		if !t.stands(e.Order, e.ValidUntil) {
+			return nil
+		}
+		base.Kind, base.Number, base.ValidUntil = message.OrderResume, e.Order, e.ValidUntil
+		return []message.Message{base}
+	}
+	return nil
+}
+
+// stands tells whether an order is the point's latest and still valid.
+func (t *turn) stands(number domain.Order, validUntil domain.UnixMillis) bool {
+	return t.point.point.LastOrder().Number == number && t.now <= validUntil
+}
+
+// ticket is the ticket that a part issued or revised, as it was then.
+func (t *turn) ticket(part Part, revision int, endedAt domain.UnixMillis, energy domain.MilliwattHours, amount domain.MicroEuros) message.Ticket {
+	s := t.session.session
+	bill, _ := s.Ticket()
+	r := s.Request()
+	return message.Ticket{
+		ID: bill.ID, Session: s.ID(), Driver: r.Driver, Point: r.Point,
+		StartedAt: bill.StartedAt, EndedAt: endedAt, Energy: energy, Price: bill.Price, Amount: amount,
+		Reason: bill.Reason, Revision: revision, Digest: hex.EncodeToString(part.Hash[:]),
+	}
+}
+
+// stateOf is the public state of a point: never a driver's id.
+func (t *turn) stateOf(s *stream) message.PointState {
+	p := s.point
+	location := noLocation
+	if r, ok := p.Registered(); ok {
+		location = r.Location
+	}
+	return message.PointState{
+		Point: p.ID(), Location: location, Price: p.Price(), State: string(p.State()),
+		UpdatedAt: p.UpdatedAt(), Version: int64(s.head.Version),
+	}
+}

@@ -1,0 +1,64 @@
+package central
+
+import (
+	"context"
+
+	"evcharging/application/message"
+	"evcharging/domain/session"
+)
+
+// recordMeterValue takes a sample of a running supply. A supply that goes on after its end
+// is ordered again to stop.
+func (t *turn) recordMeterValue(ctx context.Context, m message.MeterValue) (verdict, error) {
+	if err := t.loadSession(ctx, m.Session); err != nil {
+		return verdict{}, err
+	}
+	s := t.session.session
+	goesOn := s.GoesOn(t.received.Source.Timestamp)
+	if goesOn {
+		if err := t.loadPoint(ctx, m.Point); err != nil {
+			return verdict{}, err
+		}
+	}
+	v, err := judge(s.RecordMeterValue(t.now, session.MeterValue{
+		Point: m.Point, Driver: m.Driver, Seq: m.Seq, Energy: m.Energy, Power: m.Power, Amount: m.Amount,
+		At: m.At, Source: t.source(),
+	}, t.Patience))
+	if err != nil || v.refused || !goesOn {
+		return v, err
+	}
+	again, err := judge(t.point.point.OrderStopAgain(t.now, m.Session, stopCause(s)))
+	if v.rule == nil {
+		v = again
+	}
+	return v, err
+}
+
+// reportDone takes an Engine's final report.
+func (t *turn) reportDone(ctx context.Context, m message.Done) (verdict, error) {
+	if err := t.loadSession(ctx, m.Session); err != nil {
+		return verdict{}, err
+	}
+	if t.session.session.Open() {
+		if err := t.loadPoint(ctx, t.session.session.Request().Point); err != nil {
+			return verdict{}, err
+		}
+	}
+	return judge(t.session.session.ReportDone(t.now, session.Done{
+		Point: m.Point, Driver: m.Driver, Energy: m.Energy, Amount: m.Amount, Reason: string(m.Reason),
+		At: m.At, Source: t.source(),
+	}))
+}
+
+func (t *turn) source() session.Source {
+	s := t.received.Source
+	return session.Source{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset, Timestamp: s.Timestamp}
+}
+
+// stopCause is why a session that has ended is to be stopped.
+func stopCause(s *session.Session) string {
+	if c := s.Cause(); c != "" {
+		return string(c)
+	}
+	return "CLOSED"
+}
