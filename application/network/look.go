@@ -63,8 +63,9 @@ type Window struct {
 	// First is the index of the first point wanted among those that pass the filter, Points how many.
 	First, Points int
 	// Sessions is how many open sessions are wanted, the newest grant first; Messages how
-	// many messages, the newest.
+	// many messages, the newest, of those whose Seq is greater than After.
 	Sessions, Messages int
+	After              uint64
 }
 
 // Snapshot is what is seen through a Window: copies.
@@ -89,7 +90,7 @@ type Snapshot struct {
 func (n *Network) Snapshot(w Window) Snapshot {
 	s := Snapshot{
 		Changed: n.changed, Counts: n.counts, Power: n.power,
-		Open: len(n.open), Messages: n.messages.after(0, w.Messages),
+		Open: len(n.open), Messages: n.messages.after(w.After, w.Messages),
 	}
 	matching := n.listed
 	if words := strings.Fields(strings.ToLower(w.Filter)); len(words) > 0 {
