@@ -96,21 +96,22 @@ func report(handle func(context.Context, central.Publication) error) message.NoP
 	}
 }
 
-// Publish is central.Publisher's: messages first, then what was stored. A topic that no
-// handler was given for is passed over.
+// Publish is central.Publisher's: first what was stored, then the messages, so that what
+// others are told can be looked up. A topic that no handler was given for is passed over.
 func (b *Bus) Publish(ctx context.Context, p central.Publication) error {
-	if len(p.Messages) > 0 {
-		if err := b.publish(ctx, Messages, p); err != nil {
+	if len(p.Parts) > 0 {
+		topic := Lifecycle
+		if p.SampleAlone {
+			topic = Samples
+		}
+		if err := b.publish(ctx, topic, p); err != nil {
 			return err
 		}
 	}
-	switch {
-	case len(p.Parts) == 0:
+	if len(p.Messages) == 0 {
 		return nil
-	case p.SampleAlone:
-		return b.publish(ctx, Samples, p)
 	}
-	return b.publish(ctx, Lifecycle, p)
+	return b.publish(ctx, Messages, p)
 }
 
 func (b *Bus) publish(ctx context.Context, topic Topic, p central.Publication) error {
