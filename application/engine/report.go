@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"evcharging/application/message"
+	"evcharging/domain"
+)
+
+const (
+	// maxPause is a third of a Monitor's lease: nobody pauses longer.
+	maxPause = 5 * time.Second
+	// maxBatch is how many final reports go out in one batch.
+	maxBatch = 100
+)
+
+// outbox is what the broker is to get: every final report, of the samples the newest
+// alone, and requests. One batch is on its way at a time.
+type outbox struct {
+	// dones are to be sent in this order; each stays until the broker has it.
+	dones  []message.Done
+	sample *message.MeterValue
+	// requests were made and not yet sent.
+	requests []message.Request
+
+	batches  int
+	onTheWay *Batch
+	failing  bool
+	pause    time.Duration
+	retryAt  domain.UnixMillis
+}
+
+func (b *outbox) isEmpty() bool {
+	return len(b.dones) == 0 && b.sample == nil && len(b.requests) == 0 && b.onTheWay == nil
+}
+
+// report has the done of a session sent, again where it has been sent before.
+func (e *Engine) report(session domain.SessionID) {
+	done, ok := e.memory.Done(session)
+	if ok && !slices.Contains(e.outbox.dones, done) {
+		e.outbox.dones = append(e.outbox.dones, done)
+	}
+}
+
+// flush hands out the next batch where one is due.
+func (e *Engine) flush(now domain.UnixMillis) {
+	b := &e.outbox
+	if b.onTheWay != nil || now < b.retryAt {
+		return
+	}
+	var messages []message.Message
+	for _, done := range b.dones[:min(len(b.dones), maxBatch)] {
+		messages = append(messages, done)
+	}
+	if b.sample != nil {
+		messages = append(messages, *b.sample)
+	}
+	for _, request := range b.requests {
+		messages = append(messages, request)
+	}
+	if len(messages) == 0 {
+		return
+	}
+	b.batches++
+	b.onTheWay = &Batch{b.batches, messages}
+	e.out.Send = b.onTheWay
+}
+
+func (e *Engine) sent(in Sent, now domain.UnixMillis) {
+	b := &e.outbox
+	batch := b.onTheWay
+	if batch == nil || in.Batch != batch.Number {
+		return
+	}
+	b.onTheWay = nil
+	if in.Err != nil {
+		b.pause = min(max(2*b.pause, time.Second), maxPause)
+		b.retryAt = now.Add(b.pause)
+		if !b.failing && e.linkUp {
+			e.warn("reports can't be sent, they wait in the journal and are tried again: %v", in.Err)
+		}
+		b.failing = true
+		return
+	}
+	if b.failing {
+		b.failing = false
+		e.say("reports are sent again")
+	}
+	b.pause, b.retryAt = 0, 0
+	for _, m := range batch.Messages {
+		e.delivered(m)
+	}
+}
+
+// delivered takes a message that the broker has out of the outbox.
+func (e *Engine) delivered(m message.Message) {
+	b := &e.outbox
+	switch m := m.(type) {
+	case message.Done:
+		b.dones = slices.DeleteFunc(b.dones, func(d message.Done) bool { return d == m })
+		if slices.Contains(e.memory.Unreported(), m.Session) {
+			e.apply(Record{Reported: []domain.SessionID{m.Session}})
+		}
+	case message.MeterValue:
+		if b.sample != nil && b.sample.Session == m.Session && b.sample.Seq == m.Seq {
+			b.sample = nil
+		}
+	case message.Request:
+		b.requests = slices.DeleteFunc(b.requests, func(r message.Request) bool { return r.ID == m.ID })
+	}
+}
+
+func (e *Engine) link(in Link) {
+	if in.Up == e.linkUp {
+		return
+	}
+	e.linkUp = in.Up
+	if !in.Up {
+		e.warn("the broker can't be reached, reports wait in the journal%s", because(in.Reason))
+		return
+	}
+	e.say("the broker is reached")
+	e.outbox.pause, e.outbox.retryAt = 0, 0
+}
