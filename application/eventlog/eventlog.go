@@ -64,12 +64,22 @@ func (c Cause) String() string {
 	return fmt.Sprintf("%s/%d@%d#%x", c.Topic, c.Partition, c.Offset, c.Digest)
 }
 
+const (
+	// MaxName bounds the names of streams and topics, in bytes.
+	MaxName = 255
+	// MaxEvents bounds the events of a part.
+	MaxEvents = 1<<16 - 1
+	// MaxBodies bounds the bodies of a commit together, in bytes: a commit has to fit into
+	// one document of any store.
+	MaxBodies = 8 << 20
+)
+
 // Part is what one commit adds to one stream.
 type Part struct {
 	Stream Stream
 	// Version is the version of the part's first event.
 	Version Version
-	// Events is how many events the part holds, at least 1.
+	// Events is how many events the part holds, 1 to MaxEvents.
 	Events int
 	Kind   Kind
 	// Prev is the Hash of the stream's part before this one.
@@ -121,10 +131,14 @@ type Head struct {
 type ConflictError struct {
 	Stream Stream
 	// Expected is the version that the commit wanted to write after, Actual the stream's.
+	// They are equal where the version is right and the last part's hash is not.
 	Expected, Actual Version
 }
 
 func (e *ConflictError) Error() string {
+	if e.Expected == e.Actual {
+		return fmt.Sprintf("stream %s is at version %d with another last part: somebody else wrote to it", e.Stream, e.Actual)
+	}
 	return fmt.Sprintf("stream %s is at version %d, not %d: somebody else wrote to it", e.Stream, e.Actual, e.Expected)
 }
 
@@ -139,24 +153,62 @@ func (e *CauseStoredError) Error() string {
 
 var (
 	// ErrMalformed tells of a commit that no log takes: no parts, a stream twice, a part
-	// without events or body, a hash that is not the part's Sum. It is a fault of the caller.
+	// without events or body, a hash that is not the part's Sum, something beyond the
+	// limits above. It is a fault of the caller.
 	ErrMalformed = errors.New("malformed commit")
 	// ErrClosed tells that the log has been closed.
 	ErrClosed = errors.New("the event log is closed")
-	// ErrDamaged tells that what is stored can't be read as it was written. The error's
-	// text says where. Streams that are not concerned go on.
+	// ErrDamaged tells that what is stored can't be read as it was written. The error is a
+	// *DamagedError, which says where. Streams that are not concerned go on.
 	ErrDamaged = errors.New("the event log is damaged")
 )
+
+// DamagedError is ErrDamaged with the place.
+type DamagedError struct {
+	// Where names what holds the damage: a segment's file, a document.
+	Where string
+	// Position is that of the damaged commit; 0 where it is not known. A reader of All
+	// that wants what lies behind it goes on at Position + 1.
+	Position Position
+	// Stream is the stream that can't be read; empty where it is not known.
+	Stream Stream
+	// Reason says what is wrong.
+	Reason error
+}
+
+func (e *DamagedError) Error() string {
+	text := "the event log is damaged in " + e.Where
+	if e.Position != 0 {
+		text += fmt.Sprintf(" at position %d", e.Position)
+	}
+	if e.Stream != "" {
+		text += fmt.Sprintf(", stream %s", e.Stream)
+	}
+	return text + ": " + e.Reason.Error()
+}
+
+// Is tells that the error is ErrDamaged.
+func (e *DamagedError) Is(target error) bool { return target == ErrDamaged }
+
+// Unwrap is the reason.
+func (e *DamagedError) Unwrap() error { return e.Reason }
 
 // Check is nil where the commit is one that a log takes, else ErrMalformed.
 func (c Commit) Check() error {
 	if c.ID == uuid.Nil || len(c.Parts) == 0 {
 		return fmt.Errorf("%w: it has no id or no parts", ErrMalformed)
 	}
+	if len(c.Cause.Topic) > MaxName {
+		return fmt.Errorf("%w: the topic of %s is longer than %d bytes", ErrMalformed, c.ID, MaxName)
+	}
+	size := 0
 	for i, p := range c.Parts {
+		size += len(p.Body)
 		switch {
 		case p.Stream == "" || p.Version == 0 || p.Events < 1 || len(p.Body) == 0 || p.Kind < Lifecycle || p.Kind > Closing:
 			return fmt.Errorf("%w: part %d of %s is incomplete", ErrMalformed, i, c.ID)
+		case len(p.Stream) > MaxName || p.Events > MaxEvents || size > MaxBodies:
+			return fmt.Errorf("%w: part %d of %s is larger than a log takes", ErrMalformed, i, c.ID)
 		case p.Hash != p.Sum():
 			return fmt.Errorf("%w: the hash of part %d of %s is not that of its content", ErrMalformed, i, c.ID)
 		}
@@ -195,7 +247,8 @@ type Log interface {
 
 	// Rehydrate gives, in order of version, the stream's parts that are no samples and,
 	// where it comes after all of those, its last sample: what is needed to fold the
-	// stream's state, at a cost that does not grow with its samples.
+	// stream's state, at a cost that does not grow with its samples. As with Read, each
+	// Commit holds that one part alone.
 	Rehydrate(ctx context.Context, stream Stream) ([]Commit, error)
 
 	// ByCause is the commit that a cause made, whole; ok is false where there is none.
@@ -207,8 +260,9 @@ type Log interface {
 	// yielded last.
 	All(ctx context.Context, from Position) iter.Seq2[Positioned, error]
 
-	// Open gives the names of the streams whose last lifecycle part is not Closing (every
-	// point, every session that is not closed), in no particular order.
+	// Open gives the names of the streams that are not empty and whose last part that is no
+	// sample is not Closing (every point, every session that is not closed), in no
+	// particular order.
 	Open(ctx context.Context) ([]Stream, error)
 }
 
