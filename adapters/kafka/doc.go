@@ -1,0 +1,2 @@
+// Package kafka carries the messages of the network over Kafka.
+package kafka
