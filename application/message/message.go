@@ -228,6 +228,16 @@ type Control struct {
 	By string
 }
 
+// DeadLetter is a record that could not be acted on, as its dead-letter topic has it.
+type DeadLetter struct {
+	// Topic is where the record came from.
+	Topic  string
+	Reason string
+	// Message is the record, decoded; nil where it can't be.
+	Message Message
+}
+
+func (DeadLetter) message()   {}
 func (Registration) message() {}
 func (Health) message()       {}
 func (Order) message()        {}

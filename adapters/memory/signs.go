@@ -1,0 +1,87 @@
+package memory
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"evcharging/application/central"
+	"evcharging/domain"
+)
+
+// Signs is central.SignsOfLife in memory: a Central that starts has heard nobody.
+// Its zero value is ready.
+type Signs struct {
+	mu   sync.RWMutex
+	last map[domain.PointID]central.Sign
+}
+
+var _ central.SignsOfLife = (*Signs)(nil)
+
+// Heard is central.SignsOfLife's.
+func (s *Signs) Heard(_ context.Context, point domain.PointID, sign central.Sign) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		s.last = map[domain.PointID]central.Sign{}
+	}
+	if before := s.last[point]; sign.ReportedAt >= before.ReportedAt {
+		sign.HeardAt = max(sign.HeardAt, before.HeardAt)
+		s.last[point] = sign
+	}
+	return nil
+}
+
+// Last is central.SignsOfLife's.
+func (s *Signs) Last(_ context.Context, point domain.PointID) (central.Sign, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.last[point], nil
+}
+
+// Listening is central.Listening. Its zero value has been listening for ever.
+type Listening struct{ since atomic.Int64 }
+
+var _ central.Listening = (*Listening)(nil)
+
+// Since is central.Listening's.
+func (l *Listening) Since() domain.UnixMillis { return domain.UnixMillis(l.since.Load()) }
+
+// Deaf is central.Listening's.
+func (l *Listening) Deaf(now domain.UnixMillis) {
+	for {
+		before := l.since.Load()
+		if before >= int64(now) || l.since.CompareAndSwap(before, int64(now)) {
+			return
+		}
+	}
+}
+
+// Ignored is central.Ignored: counts by rule. Its zero value is ready.
+type Ignored struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+var _ central.Ignored = (*Ignored)(nil)
+
+// Count is central.Ignored's.
+func (i *Ignored) Count(rule error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.counts == nil {
+		i.counts = map[string]int{}
+	}
+	i.counts[rule.Error()]++
+}
+
+// Counts are the counts so far, by the rule's text.
+func (i *Ignored) Counts() map[string]int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	counts := make(map[string]int, len(i.counts))
+	for rule, n := range i.counts {
+		counts[rule] = n
+	}
+	return counts
+}
