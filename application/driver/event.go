@@ -1,0 +1,131 @@
+package driver
+
+import (
+	"time"
+
+	"evcharging/application/message"
+	"evcharging/domain"
+)
+
+// Event is what a driver is shown. The set is closed.
+type Event interface{ event() }
+
+// Line says which line of the run an event is about.
+type Line struct {
+	// Number counts from 1; Of is how many lines the run has.
+	Number, Of int
+	Point      domain.PointID
+}
+
+// Continued: a run that was cut off goes on. Supplies are those that concluded; Open is
+// nil where no request is open.
+type Continued struct {
+	Of       int
+	Supplies []Supply
+	Open     *Open
+}
+
+// Asked: the supply is asked for. Again tells that the request may have been sent before.
+type Asked struct {
+	Line
+	Request domain.RequestID
+	Again   bool
+}
+
+// SendFailed: the request could not be sent; it is tried again with growing pauses. It is
+// said once a request.
+type SendFailed struct {
+	Line
+	Err error
+}
+
+// CentralQuiet: no answer has come for SilentAfter.
+type CentralQuiet struct {
+	Line
+	// GivesUpIn is how long the driver goes on waiting.
+	GivesUpIn time.Duration
+}
+
+// Granted: Central granted the supply.
+type Granted struct {
+	Line
+	// Session is empty and Price nil where the answer has none.
+	Session domain.SessionID
+	Price   *domain.MicroEurosPerKWh
+	At      domain.UnixMillis
+}
+
+// Supplying: the point's latest report. First is that of the first one shown.
+type Supplying struct {
+	Line
+	Power domain.Watts
+	// Energy is nil where it isn't known.
+	Energy *domain.MilliwattHours
+	Amount domain.MicroEuros
+	First  bool
+}
+
+// Missed: what the point had reported by the time that a run that was cut off goes on.
+type Missed struct {
+	Line
+	// Reports counts those of the whole supply.
+	Reports int
+	Power   domain.Watts
+	Energy  *domain.MilliwattHours
+	Amount  domain.MicroEuros
+	At      domain.UnixMillis
+}
+
+// PointQuiet: the point has reported nothing for QuietAfter. Begun tells whether it had
+// reported before.
+type PointQuiet struct {
+	Line
+	Begun bool
+}
+
+// Ended: the point reported the end of the supply; the ticket is awaited.
+type Ended struct {
+	Line
+	Done message.Done
+}
+
+// Concluded: the line is done with. Ticket is nil where there is none. NextIn is how long
+// until the next is asked for; negative where it was the last.
+type Concluded struct {
+	Line
+	Supply Supply
+	Ticket *message.Ticket
+	NextIn time.Duration
+}
+
+// Corrected: something came for a line that had concluded: a ticket where there was
+// none, a revision of the ticket, or a grant after all. Before and After differ at least
+// in the ticket or the session.
+type Corrected struct {
+	Line
+	Before, After Supply
+}
+
+// BrokerLost: the broker can't be reached.
+type BrokerLost struct{ Reason string }
+
+// BrokerFound: the broker can be reached again.
+type BrokerFound struct{}
+
+// Finished: the run is complete.
+type Finished struct{ Supplies []Supply }
+
+func (Continued) event()    {}
+func (Asked) event()        {}
+func (SendFailed) event()   {}
+func (CentralQuiet) event() {}
+func (Granted) event()      {}
+func (Supplying) event()    {}
+func (Missed) event()       {}
+func (PointQuiet) event()   {}
+func (Ended) event()        {}
+func (Concluded) event()    {}
+func (Corrected) event()    {}
+func (BrokerLost) event()   {}
+func (BrokerFound) event()  {}
+func (Finished) event()     {}
