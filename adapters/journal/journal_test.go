@@ -3,10 +3,13 @@ package journal_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"evcharging/adapters/journal"
@@ -111,6 +114,10 @@ func TestGivenAJournalThatIsTornAtAnyByteThenWhatWasWholeIsRemembered(t *testing
 		}
 		if j.Damaged() != 0 {
 			t.Fatalf("torn after %d bytes it is damaged", n)
+		}
+		if n%16 != 0 {
+			j.Close()
+			continue
 		}
 		next := engine.Record{Order: &engine.TakenOrder{Number: 99, Kind: message.OrderResume}}
 		write(t, j, next)
@@ -253,12 +260,66 @@ func TestGivenAKillDuringCompactionThenNothingIsLost(t *testing.T) {
 	j, _ := open(t, dir)
 	write(t, j, life()...)
 	j.Close()
-	if err := os.WriteFile(j.Path()+".next", []byte("half of a"), 0o600); err != nil {
+	if err := os.WriteFile(j.Path()+".next", []byte("half of a file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, m := open(t, dir); !reflect.DeepEqual(m, fold(life())) {
-		t.Fatalf("remembers %+v", m)
+	for range 2 {
+		j, m := open(t, dir)
+		if !reflect.DeepEqual(m, fold(life())) {
+			t.Fatalf("remembers %+v", m)
+		}
+		j.Close()
 	}
+}
+
+func TestGivenMoreToRememberThanAFileIsWorthThenItIsNotWrittenAnewEachTime(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	var all engine.Record
+	for i := range 20_000 {
+		all.Ended = append(all.Ended, message.Done{Session: domain.SessionID(fmt.Sprint("s-", i)), Point: point, Driver: "D-7", Reason: message.DoneRefused, At: began})
+	}
+	write(t, j, all)
+	before, err := os.Stat(j.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, j, life()[:4]...)
+	after, err := os.Stat(j.Path())
+	if err != nil || before.Size() < 1<<20 || !os.SameFile(before, after) {
+		t.Fatalf("written anew: %v", err)
+	}
+}
+
+func TestGivenManyWhoOpenAndCloseThenOneAtATimeHasIt(t *testing.T) {
+	dir := t.TempDir()
+	var has atomic.Int32
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 300 {
+				j, _, err := journal.Open(dir, point)
+				if errors.Is(err, journal.ErrInUse) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if has.Add(1) != 1 {
+					t.Error("two have it")
+				}
+				for range 20 {
+					if err := j.Append(life()[4]); err != nil {
+						t.Error(err)
+					}
+				}
+				has.Add(-1)
+				j.Close()
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestGivenAFolderThatCanNotBeHadThenTheErrorNamesTheFile(t *testing.T) {
