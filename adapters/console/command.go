@@ -38,9 +38,6 @@ type Call struct {
 	Progress func(done, total int)
 }
 
-// ErrUsage tells of a line that is no command, or a command with too few or too many words.
-var ErrUsage = errors.New("not a command")
-
 // usage is the command with its arguments, as help shows it.
 func (c Command) usage() string {
 	words := []string{c.Name}
@@ -54,7 +51,7 @@ func (c Command) usage() string {
 	return strings.Join(words, " ")
 }
 
-// check is nil where so many words suit the command, else ErrUsage.
+// check is nil where so many words suit the command.
 func (c Command) check(words int) error {
 	required := 0
 	for _, a := range c.Args {
@@ -63,7 +60,7 @@ func (c Command) check(words int) error {
 		}
 	}
 	if words < required || words > len(c.Args) {
-		return fmt.Errorf("%w: it is typed like this: %s", ErrUsage, c.usage())
+		return fmt.Errorf("%s is typed like this: %s", c.Name, c.usage())
 	}
 	return nil
 }
@@ -98,7 +95,7 @@ func (r registry) parse(line string) (Command, []string, error) {
 	}
 	c, ok := r.find(words[0])
 	if !ok {
-		return Command{}, nil, fmt.Errorf("%w: %q; help lists the commands", ErrUsage, cut(clean(words[0]), 40))
+		return Command{}, nil, fmt.Errorf("%q is not a command; help lists them", cut(clean(words[0]), 40))
 	}
 	return c, words[1:], c.check(len(words) - 1)
 }
@@ -133,7 +130,11 @@ func (r registry) complete(words []string) []string {
 		}
 	}
 	prefix := words[len(words)-1]
-	return slices.DeleteFunc(slices.Clone(values), func(v string) bool {
-		return len(v) < len(prefix) || !strings.EqualFold(v[:len(prefix)], prefix)
-	})
+	var fitting []string
+	for _, v := range values {
+		if len(v) >= len(prefix) && strings.EqualFold(v[:len(prefix)], prefix) {
+			fitting = append(fitting, clean(v))
+		}
+	}
+	return fitting
 }

@@ -14,11 +14,11 @@ import (
 type sign struct{ glyph, word, short string }
 
 var signs = map[chargingpoint.State]sign{
-	chargingpoint.Supplying:    {"↯", "SUPPLYING", "SUPPLY"},
-	chargingpoint.Activated:    {"●", "ACTIVATED", "ACTIVE"},
-	chargingpoint.OutOfOrder:   {"◆", "Out of Order", "OUT"},
+	chargingpoint.Supplying:    {"↯", "SUPPLYING", "SUPPLYING"},
+	chargingpoint.Activated:    {"●", "ACTIVATED", "ACTIVATED"},
+	chargingpoint.OutOfOrder:   {"◆", "Out of Order", "Out"},
 	chargingpoint.Broken:       {"✗", "BROKEN", "BROKEN"},
-	chargingpoint.Disconnected: {"○", "DISCONNECTED", "DISCON"},
+	chargingpoint.Disconnected: {"○", "DISCONNECTED", "DISC."},
 }
 
 // stateOrder is the order in which states are counted.
@@ -55,7 +55,7 @@ func coloursFor(dark bool, profile colorprofile.Profile) colours {
 		c.states = state("#a6f5b8", "#35b35c", "#ffa640", "#f0524f", "#77767b")
 		c.dim, c.accent = lipgloss.Color("#8f8f96"), lipgloss.Color("#7fc7d9")
 	default:
-		c.states = state("#00501f", "#2aa35c", "#c96500", "#a5101c", "#6a6a6e")
+		c.states = state("#004a1c", "#2ca55e", "#c06000", "#b3151f", "#6a6a6e")
 		c.dim, c.accent = lipgloss.Color("#6b6b70"), lipgloss.Color("#0b6477")
 	}
 	c.warning, c.alert = c.states[chargingpoint.OutOfOrder], c.states[chargingpoint.Broken]

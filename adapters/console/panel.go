@@ -144,7 +144,7 @@ func (p *panel) View() tea.View {
 	v.MouseMode = tea.MouseModeCellMotion
 	v.WindowTitle = "EVCharging " + clean(p.screen.status.Network)
 	if v.Cursor = p.input.Cursor(); v.Cursor != nil {
-		v.Cursor.Y = p.screen.height - 1
+		v.Cursor.Y, v.Cursor.Color = p.screen.height-1, nil // the terminal's own colour
 	}
 	return v
 }
@@ -192,7 +192,6 @@ func (p *panel) press(msg tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	p.offered, p.frame = nil, ""
-	empty := p.input.Value() == ""
 	switch name {
 	case "ctrl+c":
 		return tea.Quit
@@ -220,13 +219,36 @@ func (p *panel) press(msg tea.KeyPressMsg) tea.Cmd {
 	case "shift+down":
 		p.scroll(1)
 	default:
-		if empty && (name == "home" || name == "end") {
-			p.scroll(map[string]int{"home": -1 << 20, "end": 1 << 20}[name])
-			return nil
+		if p.input.Value() != "" || !p.move(name) {
+			return p.edit(msg)
 		}
-		return p.edit(msg)
 	}
 	return nil
+}
+
+// move takes a key that moves the cursor in a command line, and what is seen where
+// that is empty; it tells whether the key was one.
+func (p *panel) move(name string) bool {
+	switch name {
+	case "home":
+		p.scroll(-1 << 20)
+	case "end":
+		p.scroll(1 << 20)
+	case "left":
+		p.shift(-8)
+	case "right":
+		p.shift(8)
+	default:
+		return false
+	}
+	return true
+}
+
+// shift moves a page sideways, by columns.
+func (p *panel) shift(columns int) {
+	if page := p.screen.page; page != nil {
+		page.left = max(0, min(page.left+columns, page.widest()-p.screen.width+1))
+	}
 }
 
 // edit hands a message to the command line. A line that begins with a slash filters as it is typed.
@@ -234,7 +256,11 @@ func (p *panel) edit(msg tea.Msg) tea.Cmd {
 	before := p.input.Value()
 	var cmd tea.Cmd
 	p.input, cmd = p.input.Update(msg)
-	line := p.input.Value()
+	line := clean(p.input.Value())
+	if line != p.input.Value() { // pasted
+		p.input.SetValue(line)
+		p.input.CursorEnd()
+	}
 	if line == before {
 		p.frame = ""
 		return cmd
@@ -338,15 +364,15 @@ func (p *panel) enter() tea.Cmd {
 	}
 	r := &run{line: line}
 	p.running = append(p.running, r)
-	p.calls.Add(1)
-	return func() tea.Msg {
-		defer p.calls.Done()
+	finished := make(chan finishedMsg, 1)
+	p.calls.Go(func() { // not in the tea.Cmd, which is dropped where the program ends first
 		reply, err := command.Run(p.ctx, Call{Args: args, Progress: func(done, total int) {
 			r.done.Store(int64(done))
 			r.total.Store(int64(total))
 		}})
-		return finishedMsg{r, reply, err}
-	}
+		finished <- finishedMsg{r, reply, err}
+	})
+	return func() tea.Msg { return <-finished }
 }
 
 // finish shows what a command replied.

@@ -31,7 +31,17 @@ type screen struct {
 type page struct {
 	title string
 	lines []string
-	first int
+	// first is the first line seen, left the first column.
+	first, left int
+}
+
+// widest is the width of the widest line.
+func (p *page) widest() int {
+	widest := 0
+	for _, line := range p.lines {
+		widest = max(widest, ansi.StringWidth(line))
+	}
+	return widest
 }
 
 // hint is the line above the command line: the first of its parts that there is.
@@ -78,8 +88,8 @@ func arrange(width, height, warnings, points int) layout {
 	switch {
 	case width >= 110 && rest >= 3:
 		l.beside, l.sessions, l.messages = true, rest-1, rest-1
-	case rest >= 7:
-		l.sessions = max(2, (rest-2)*2/5)
+	case rest >= 6:
+		l.sessions = (rest - 2) * 2 / 5
 		l.messages = rest - 2 - l.sessions
 	case rest >= 3:
 		l.messages = rest - 1
@@ -143,20 +153,20 @@ func (s *screen) renderSmall() string {
 func (s *screen) header() string {
 	left := " EVCharging"
 	name := cut(clean(s.status.Network), max(0, s.width/3))
-	right := s.status.Now.Time().In(s.zone).Format(time.TimeOnly) + " "
+	end := s.status.Now.Time().In(s.zone).Format(time.TimeOnly) + " "
 	if s.width >= 60 {
-		right = network.KW(s.view.Power, 1) + " kW   " + right
+		end = network.KW(s.view.Power, 1) + " kW   " + end
 	}
-	broker := clean(s.status.Broker)
-	if broker != "" {
-		broker = "broker " + broker + "   "
-	}
-	free := s.width - len(left) - 2 - ansi.StringWidth(name) - len(right)
-	broker = cut(broker, max(0, free-1))
-	if free -= ansi.StringWidth(broker); free < 0 {
+	free := s.width - len(left) - 2 - ansi.StringWidth(name) - len(end)
+	if free < 0 {
 		return s.look.strong.Render(fit(left, s.width))
 	}
-	return s.look.strong.Render(left) + "  " + s.look.accent.Render(name) + blank(free) + s.look.dim.Render(broker) + right
+	broker := ""
+	if s.status.Broker != "" && free > 20 {
+		broker = cut("broker "+clean(s.status.Broker), free-4) + "   "
+	}
+	free -= ansi.StringWidth(broker)
+	return s.look.strong.Render(left) + "  " + s.look.accent.Render(name) + blank(free) + s.look.dim.Render(broker) + end
 }
 
 // counts tells how many points are in each state, in words where they fit.
@@ -171,7 +181,7 @@ func (s *screen) counts() string {
 	}{
 		{"   ", func(m sign) string { return " " + m.word }},
 		{"  ", func(m sign) string { return " " + m.word }},
-		{" ", func(m sign) string { return " " + m.short }},
+		{"  ", func(m sign) string { return " " + m.short }},
 		{" ", func(sign) string { return "" }},
 	} {
 		var b strings.Builder
@@ -283,12 +293,15 @@ func (s *screen) tiles(l layout) []string {
 func (s *screen) pageLines(body int) []string {
 	p := s.page
 	remark := "Esc closes"
+	if p.widest() >= s.width {
+		remark = "← → · " + remark
+	}
 	if len(p.lines) > body {
-		remark = fmt.Sprintf("%d–%d of %d · PgUp PgDn · Esc closes", p.first+1, min(p.first+body, len(p.lines)), len(p.lines))
+		remark = fmt.Sprintf("%d–%d of %d · PgUp PgDn ", p.first+1, min(p.first+body, len(p.lines)), len(p.lines)) + remark
 	}
 	lines := []string{s.rule(clean(p.title), remark, s.width)}
 	for _, line := range p.lines[p.first:min(p.first+body, len(p.lines))] {
-		lines = append(lines, " "+cut(line, s.width-1))
+		lines = append(lines, " "+cut(ansi.TruncateLeft(line, p.left, ""), s.width-1))
 	}
 	for len(lines) < body+1 {
 		lines = append(lines, "")
@@ -301,8 +314,7 @@ func (s *screen) pageLines(body int) []string {
 func (s *screen) lower(l layout) []string {
 	if l.beside {
 		left := (s.width - 1) / 2
-		right := s.width - 1 - left
-		sessions, messages := s.sessionLines(l.sessions, left), s.messageLines(l.messages, right)
+		sessions, messages := s.sessionLines(l.sessions, left), s.messageLines(l.messages, s.width-1-left)
 		for i := range sessions {
 			sessions[i] += blank(left-ansi.StringWidth(sessions[i])+1) + messages[i]
 		}
@@ -334,15 +346,12 @@ func (s *screen) sessionLines(count, width int) []string {
 }
 
 func (s *screen) sessionLine(supply network.Session, width int) string {
-	right := fitRight(age(s.status.Now.Sub(supply.GrantedAt)), 8)
-	if supply.Status != session.Authorized {
-		amount := fitRight(network.KWh(supply.Energy, 3)+" kWh", 11) + fitRight(network.EUR(supply.Amount)+" EUR", 12)
-		if width >= 50 {
-			right = amount + " " + right
-		}
-		if width >= 70 {
-			right = fitRight(network.KW(supply.Power, 1)+" kW", 9) + "  " + right
-		}
+	ending := right(age(s.status.Now.Sub(supply.GrantedAt)), 8)
+	if supply.Status != session.Authorized && width >= 50 {
+		ending = right(network.KWh(supply.Energy, 3)+" kWh", 11) + right(" "+network.EUR(supply.Amount)+" EUR", 12) + " " + ending
+	}
+	if supply.Status == session.Supplying && width >= 70 {
+		ending = right(network.KW(supply.Power, 1)+" kW", 9) + "  " + ending
 	}
 	what := ""
 	switch supply.Status {
@@ -354,9 +363,9 @@ func (s *screen) sessionLine(supply network.Session, width int) string {
 	state := stateOrder[0]
 	glyph := s.look.state[state].Render(signs[state].glyph)
 	left := clean(string(supply.Driver)) + " at " + clean(string(supply.Point))
-	cells := width - ansi.StringWidth(right) - 4
+	cells := max(0, width-ansi.StringWidth(ending)-4)
 	left, what = cut(left, cells), cut(what, max(0, cells-ansi.StringWidth(left)))
-	return " " + glyph + " " + left + s.look.dim.Render(what) + blank(cells-ansi.StringWidth(left)-ansi.StringWidth(what)) + " " + right
+	return " " + glyph + " " + left + s.look.dim.Render(what) + blank(cells-ansi.StringWidth(left)-ansi.StringWidth(what)) + " " + ending
 }
 
 // age is a time span as people read it.

@@ -66,9 +66,8 @@ func fit(text string, cells int) string {
 	return text + blank(cells-ansi.StringWidth(text))
 }
 
-// fitRight is fit with the text at the right.
-func fitRight(text string, cells int) string {
-	text = cut(text, cells)
+// right puts a clean text at the right of at least so many cells.
+func right(text string, cells int) string {
 	return blank(cells-ansi.StringWidth(text)) + text
 }
 

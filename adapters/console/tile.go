@@ -57,7 +57,7 @@ func (s *screen) tileFoot(p network.Point, width int) string {
 	case supply != nil && supply.Status == session.Ending:
 		return s.look.dim.Render(apart("ending", network.KWh(supply.Energy, 2)+" kWh "+network.EUR(supply.Amount)+" EUR", width))
 	case supply != nil:
-		return s.look.dim.Render(fit("granted, not yet charging", width))
+		return s.look.dim.Render(fit("waits to charge", width))
 	case p.NotHeard:
 		return s.look.dim.Render(fit("not heard since start", width))
 	case p.State == chargingpoint.Activated:
@@ -77,7 +77,7 @@ func figures(supply network.Session, width int) string {
 			return power + blank(free/2) + energy + blank(free-free/2) + amount
 		}
 	}
-	return fit(amount, width)
+	return apart(network.KWh(supply.Energy, 0)+" kWh", amount, width)
 }
 
 // clock is an instant as people read it: the time of this day, or the day.

@@ -15,7 +15,7 @@ type Session struct {
 	Origin  string
 	Status  session.Status
 	Price   domain.MicroEurosPerKWh
-	// Power is 0 once the session is closed. Energy and Amount are those of the last
+	// Power is that of the last sample, 0 unless it is supplying. Energy and Amount are those of the last
 	// sample, Amount computed from Energy; once there is a ticket, the ticket's.
 	Power  domain.Watts
 	Energy domain.MilliwattHours
@@ -42,7 +42,7 @@ type record struct {
 
 // power is what the session draws now, as far as its last sample says.
 func (r *record) power() domain.Watts {
-	if last, ok := r.Last(); ok && r.Open() {
+	if last, ok := r.Last(); ok && r.Status() == session.Supplying {
 		return last.Power
 	}
 	return 0

@@ -1,0 +1,77 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+
+	"evcharging/application/network"
+	"evcharging/domain"
+)
+
+// Points lists points, a line each.
+func Points(points []network.Point) string {
+	if len(points) == 0 {
+		return "no points"
+	}
+	rows := [][]string{{"POINT", "STATE", "EUR/KWH", "SUPPLIES", "LOCATION"}}
+	for _, p := range points {
+		supplies := ""
+		if s := p.Supply; s != nil {
+			supplies = fmt.Sprintf("%s %s kW %s kWh %s EUR", clean(string(s.Driver)), network.KW(s.Power, 1), network.KWh(s.Energy, 3), network.EUR(s.Amount))
+		}
+		rows = append(rows, []string{clean(string(p.ID)), string(p.State), network.Price(p.Price), supplies, clean(p.Location)})
+	}
+	return table(rows)
+}
+
+// Sessions lists sessions, a line each.
+func Sessions(sessions []network.Session) string {
+	if len(sessions) == 0 {
+		return "no sessions"
+	}
+	rows := [][]string{{"SESSION", "POINT", "DRIVER", "STATUS", "GRANTED", "KWH", "EUR", "REASON"}}
+	for _, s := range sessions {
+		reason := string(s.Cause)
+		if s.Ticket != nil {
+			reason = s.Ticket.Reason
+		}
+		rows = append(rows, []string{
+			clean(string(s.ID)), clean(string(s.Point)), clean(string(s.Driver)), string(s.Status), seconds(s.GrantedAt),
+			network.KWh(s.Energy, 3), network.EUR(s.Amount), clean(reason),
+		})
+	}
+	return table(rows)
+}
+
+// Ticket shows a session's bill with its exact figures, or how far the session is.
+func Ticket(s network.Session) string {
+	t := s.Ticket
+	if t == nil {
+		return fmt.Sprintf("%s has no ticket yet: %s at %s is %s, %s kWh and %s EUR so far",
+			clean(string(s.ID)), clean(string(s.Driver)), clean(string(s.Point)), strings.ToLower(string(s.Status)), s.Energy, s.Amount)
+	}
+	rows := [][]string{
+		{"ticket", string(t.ID)},
+		{"session", clean(string(s.ID))},
+		{"driver", clean(string(s.Driver))},
+		{"point", clean(string(s.Point))},
+		{"started", seconds(t.StartedAt)},
+		{"ended", seconds(t.EndedAt)},
+		{"energy", t.Energy.String() + " kWh"},
+		{"price", network.Price(t.Price) + " EUR/kWh"},
+		{"amount", t.Amount.String() + " EUR"},
+		{"reason", clean(t.Reason)},
+	}
+	if t.Revision > 0 {
+		rows = append(rows, []string{"revision", fmt.Sprint(t.Revision)})
+	}
+	return table(rows)
+}
+
+// seconds is an instant in UTC, to the second.
+func seconds(at domain.UnixMillis) string {
+	if at == 0 {
+		return "-"
+	}
+	return at.Time().Format("2006-01-02 15:04:05Z")
+}

@@ -1,0 +1,47 @@
+package console
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"evcharging/domain"
+	"evcharging/domain/chargingpoint"
+	"evcharging/domain/session"
+)
+
+func TestReports(t *testing.T) {
+	f := aDay(t)
+	f.ago(0).apply("session-s-CP-003",
+		session.SupplyEnded{Reason: "FINISHED", EnergyReported: 17_916_001},
+		session.TicketIssued{
+			Ticket: "ticket-1", StartedAt: noon.Add(-25 * time.Minute), EndedAt: noon, Energy: 17_916_001, Price: 450_000,
+			Amount: domain.Cost(17_916_001, 450_000), Reason: "FINISHED",
+		}).
+		apply("point-CP-003", chargingpoint.PointReleased{Session: "s-CP-003"})
+	revised := aDay(t).ago(0).apply("session-s-CP-007",
+		session.TicketIssued{Ticket: "ticket-2", StartedAt: noon, EndedAt: noon, Energy: 740_000, Price: 250_000, Amount: 185_000, Reason: "STOP_BY_CENTRAL"},
+		session.TicketRevised{Revision: 1, EnergyAfter: 750_000, AmountAfter: 187_500, EndedAt: noon})
+	ticket := func(f *fake, id domain.SessionID) string {
+		s, ok := f.Session(id)
+		if !ok {
+			t.Fatalf("there is no session %s", id)
+		}
+		return Ticket(s)
+	}
+	golden(t, "reports", strings.Join([]string{
+		Points(f.Points()), Sessions(append(f.Open(), f.Closed(10)...)),
+		ticket(f, "s-CP-003"), ticket(revised, "s-CP-007"), ticket(f, "s-CP-001"),
+		Points(nil), Sessions(nil),
+	}, "\n\n")+"\n")
+}
+
+func TestReportsAreCleanAndAligned(t *testing.T) {
+	f := newFake(t).point("CP-1"+hostile, "東京"+hostile, 300_000).supplying("CP-1"+hostile, "D"+hostile, 1, 1)
+	text := Points(f.Points()) + "\n" + Sessions(f.Open()) + "\n" + Ticket(f.Open()[0])
+	for line := range strings.SplitSeq(text, "\n") {
+		if line != clean(line) {
+			t.Errorf("%q", line)
+		}
+	}
+}
