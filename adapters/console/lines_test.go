@@ -75,9 +75,10 @@ func TestMessagesAreLines(t *testing.T) {
 		if out.String() != want {
 			t.Errorf("written is %q, want %q", out, want)
 		}
+		l.do(func(f *fake) { f.Say(noon, network.Info, "more") })
 		settle()
-		if out.String() != want {
-			t.Errorf("written is %q, a second time", out)
+		if want += "2025-11-23T12:00:00.000Z info    more\n"; out.String() != want {
+			t.Errorf("after one more written is %q", out)
 		}
 	})
 	if err != nil {

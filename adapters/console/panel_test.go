@@ -264,6 +264,10 @@ func TestAFilterShowsAsItIsTyped(t *testing.T) {
 	if matched() != 9 {
 		t.Fatalf("Esc shows all: %d points pass", matched())
 	}
+	p.keys("'/sev", "enter", "'/broken", "esc", "esc")
+	if matched() != 9 {
+		t.Fatalf("Esc gives up, Esc again shows all: %d points pass", matched())
+	}
 	p.keys("'/sev", "enter", "'/", "enter")
 	if matched() != 9 {
 		t.Fatalf("an empty filter shows all: %d points pass", matched())

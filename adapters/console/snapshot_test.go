@@ -2,6 +2,8 @@ package console
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -221,6 +223,8 @@ func TestNoTextReachesTheTerminalAsACommand(t *testing.T) {
 	panels := []*panel{
 		open(f, 120, 40, reply("")), open(f, 120, 40, reply("")).carry(hostile), open(f, 120, 40, reply(hostile)).carry("say"),
 		open(f, 120, 40, reply("")), open(f, 120, 40, reply("")), open(f, 120, 40, reply("")),
+		open(f, 120, 40, reply(strings.ReplaceAll(hostile, "\n", ""))).carry("say"),
+		open(f, 120, 40, Command{Name: "say", Run: func(context.Context, Call) (string, error) { return "", errors.New(hostile) }}).carry("say"),
 	}
 	panels[3].keys("'say ", "tab", "tab")
 	panels[4].keys("'say ")
