@@ -1,0 +1,166 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"evcharging/application/driver"
+)
+
+var (
+	// ErrInUse tells that another driver's program has the file open.
+	ErrInUse = errors.New("another ev-driver is at work on this list for this driver; wait for it, or stop it")
+	// ErrDamaged tells that the file is no place of a run.
+	ErrDamaged = errors.New("it can't be read as the place of a run; remove it to begin the list anew")
+	// ErrClosed tells that the file has been closed.
+	ErrClosed = errors.New("the place of the run is closed")
+)
+
+// File is a run's open file. It is not safe for use from several goroutines.
+type File struct {
+	path string
+	file *os.File
+	// empty tells that nothing is kept.
+	empty bool
+}
+
+// Open opens the file, or begins one, and gives what is kept there; found is false where
+// nothing is. The error is one sentence that names the file: ErrInUse, ErrDamaged, or the
+// system's.
+func Open(path string) (f *File, kept driver.Checkpoint, found bool, err error) {
+	f = &File{path: path}
+	kept, err = f.open()
+	if err != nil {
+		if f.file != nil {
+			f.file.Close()
+		}
+		return nil, driver.Checkpoint{}, false, fmt.Errorf("the place of the run, %s, can't be opened: %w", path, err)
+	}
+	return f, kept, !f.empty, nil
+}
+
+func (f *File) open() (driver.Checkpoint, error) {
+	for {
+		file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return driver.Checkpoint{}, err
+		}
+		f.file = file
+		if err := lock(file); err != nil {
+			return driver.Checkpoint{}, err
+		}
+		// Whoever had it may have replaced or removed it since it was opened here.
+		if current, err := f.isCurrent(); err != nil {
+			return driver.Checkpoint{}, err
+		} else if current {
+			break
+		}
+		file.Close()
+	}
+	text, err := io.ReadAll(io.NewSectionReader(f.file, 0, math.MaxInt64))
+	if err != nil {
+		return driver.Checkpoint{}, err
+	}
+	if f.empty = len(text) == 0; f.empty {
+		return driver.Checkpoint{}, nil
+	}
+	kept, err := decode(text)
+	if err != nil {
+		return driver.Checkpoint{}, fmt.Errorf("%w (%w)", ErrDamaged, err)
+	}
+	return kept, nil
+}
+
+func (f *File) isCurrent() (bool, error) {
+	opened, err := f.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := os.Stat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(opened, named), err
+}
+
+// Keep replaces what is kept. Once it has returned nil that survives a kill and a loss of
+// power; until then the old does. After an error the file is as it was.
+func (f *File) Keep(c driver.Checkpoint) error {
+	if f.file == nil {
+		return ErrClosed
+	}
+	if err := f.replace(c); err != nil {
+		return fmt.Errorf("the place of the run, %s, can't be written: %w", f.path, err)
+	}
+	return nil
+}
+
+func (f *File) replace(c driver.Checkpoint) error {
+	text, err := encode(c)
+	if err != nil {
+		return err
+	}
+	next := f.path + ".next"
+	file, err := os.OpenFile(next, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	// The new file is locked before it has the name, so that nobody comes in between.
+	err = lock(file)
+	if err == nil {
+		_, err = file.Write(text)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = os.Rename(next, f.path)
+	}
+	if err != nil {
+		return errors.Join(err, file.Close(), os.Remove(next))
+	}
+	f.file.Close()
+	f.file, f.empty = file, false
+	return syncFolder(filepath.Dir(f.path))
+}
+
+// Remove forgets what is kept: the run is complete. The file is closed.
+func (f *File) Remove() error {
+	if f.file == nil {
+		return ErrClosed
+	}
+	if err := os.Remove(f.path); err != nil {
+		return fmt.Errorf("the place of the run, %s, can't be removed, so remove it yourself to begin anew: %w", f.path, err)
+	}
+	f.empty = false
+	return errors.Join(syncFolder(filepath.Dir(f.path)), f.Close())
+}
+
+// Close gives the file free. One that keeps nothing is removed. A second Close does nothing.
+func (f *File) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	var err error
+	if f.empty {
+		err = os.Remove(f.path)
+	}
+	err = errors.Join(err, f.file.Close())
+	f.file = nil
+	return err
+}
+
+// syncFolder makes a file's new name survive a loss of power.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}
