@@ -258,7 +258,7 @@ func TestRacersHaveItOneAfterTheOther(t *testing.T) {
 	var racers sync.WaitGroup
 	for range 8 {
 		racers.Go(func() {
-			for turns.Load() < 300 && !t.Failed() {
+			for turns.Load() < 100 && !t.Failed() {
 				f, _, found, err := checkpoint.Open(path)
 				if errors.Is(err, checkpoint.ErrInUse) {
 					runtime.Gosched()
