@@ -3,7 +3,6 @@ package domain
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"strconv"
 	"strings"
 )
@@ -31,6 +30,9 @@ const (
 	MaxCounter = 1<<53 - 1
 
 	milli = 1_000_000
+
+	maxDigits   = 18      // fit an int64, and are more than any limit has
+	maxExponent = 1 << 30 // more than any text has digits
 )
 
 var (
@@ -96,16 +98,18 @@ func (m MicroEuros) String() string { return formatDecimal(int64(m), 6) }
 // String is the price in EUR per kWh, exact, with as many decimals as it needs.
 func (p MicroEurosPerKWh) String() string { return formatDecimal(int64(p), 6) }
 
-// parseDecimal reads a decimal number (JSON's grammar: sign, fraction, exponent)
-// as an integer scaled by 10^scale, rounded half up, between 0 and limit.
+// parseDecimal reads a decimal number (JSON's grammar, leading zeros allowed too) as
+// an integer scaled by 10^scale, rounded half up, between 0 and limit.
 func parseDecimal(text string, scale int, limit int64) (int64, error) {
 	mantissa, exponent := text, 0
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		// An exponent beyond an int is as good as the greatest one: the number is still one.
+		// (Atoi tells of the range before it has looked at all characters.)
 		e, err := strconv.Atoi(text[i+1:])
-		if err != nil {
+		if err != nil && !(errors.Is(err, strconv.ErrRange) && digits(text[i+2:])) {
 			return 0, fmt.Errorf("%w: %q", ErrNotANumber, clip(text))
 		}
-		mantissa, exponent = text[:i], e
+		mantissa, exponent = text[:i], min(max(e, -maxExponent), maxExponent)
 	}
 	negative := strings.HasPrefix(mantissa, "-")
 	mantissa = strings.TrimPrefix(mantissa, "-")
@@ -120,34 +124,27 @@ func parseDecimal(text string, scale int, limit int64) (int64, error) {
 	if negative {
 		return 0, fmt.Errorf("%w: %s is negative", ErrOutOfRange, clip(text))
 	}
-	// The value is significant × 10^shift in units of 10^-scale. A figure whose
-	// size is beyond any limit is decided by its exponent alone, so that a short
-	// text can't ask for a gigabyte of digits.
-	shift := exponent - len(fraction) + scale
-	switch size := len(significant) + shift; {
-	case exponent > 1<<20 || size > 20:
-		return 0, fmt.Errorf("%w: %s is more than %s", ErrOutOfRange, clip(text), formatDecimal(limit, scale))
-	case exponent < -1<<20 || size < 0:
-		return 0, nil
+	// The value has size digits before the point, in units of 10^-scale: it is decided by
+	// them alone, so that a short text can't ask for a gigabyte of digits.
+	size := len(significant) + exponent - len(fraction) + scale
+	n := limit + 1
+	if size <= maxDigits {
+		n = 0
+		for i := range size {
+			n *= 10
+			if i < len(significant) {
+				n += int64(significant[i] - '0')
+			}
+		}
+		if 0 <= size && size < len(significant) && significant[size] >= '5' {
+			n++
+		}
 	}
-	n, ok := new(big.Int).SetString(significant, 10)
-	if !ok {
-		return 0, fmt.Errorf("%w: %q", ErrNotANumber, clip(text))
-	}
-	if shift >= 0 {
-		n.Mul(n, pow10(shift))
-	} else {
-		d := pow10(-shift)
-		n.Add(n.Mul(n, big.NewInt(2)), d)
-		n.Div(n, d.Mul(d, big.NewInt(2)))
-	}
-	if !n.IsInt64() || n.Int64() > limit {
+	if n > limit {
 		return 0, fmt.Errorf("%w: %s is more than %s", ErrOutOfRange, clip(text), formatDecimal(limit, scale))
 	}
-	return n.Int64(), nil
+	return n, nil
 }
-
-func pow10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
 
 func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
@@ -159,11 +156,11 @@ func clip(text string) string {
 }
 
 func formatDecimal(n int64, scale int) string {
-	sign := ""
+	sign, size := "", uint64(n)
 	if n < 0 {
-		sign, n = "-", -n
+		sign, size = "-", -size
 	}
-	s := fmt.Sprintf("%0*d", scale+1, n)
+	s := fmt.Sprintf("%0*d", scale+1, size)
 	whole, fraction := s[:len(s)-scale], strings.TrimRight(s[len(s)-scale:], "0")
 	if fraction == "" {
 		return sign + whole

@@ -13,14 +13,14 @@ func (p *Point) OrderStop(now domain.UnixMillis, session domain.SessionID, cause
 }
 
 // OrderStopAgain tells an Engine that goes on reporting a session after its end to
-// stop it, with a new number. ErrStopRecent where another session runs there, or
-// where an order to stop went out less than StopAgain ago.
+// stop it, with a new number. ErrNotOccupiedBy where another session holds the
+// point, ErrStopRecent where a session was ordered to stop there less than
+// StopAgain ago, whatever was ordered since.
 func (p *Point) OrderStopAgain(now domain.UnixMillis, session domain.SessionID, cause string) error {
 	if p.occupancy != nil && p.occupancy.Session != session {
-		return ErrStopRecent
+		return ErrNotOccupiedBy
 	}
-	stopping := p.lastOrder.Kind == OrderStop || p.lastOrder.Kind == OrderOutOfOrder
-	if stopping && now.Sub(p.lastOrder.At) < StopAgain {
+	if p.stoppedAt != 0 && now.Sub(p.stoppedAt) < StopAgain {
 		return ErrStopRecent
 	}
 	p.OrderStop(now, session, cause)

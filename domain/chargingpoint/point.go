@@ -23,6 +23,7 @@ type Point struct {
 	occupancy    *Occupancy
 	heldUntil    domain.UnixMillis
 	lastOrder    IssuedOrder
+	stoppedAt    domain.UnixMillis // when an order that ends a session was decided last; 0: none was
 	updatedAt    domain.UnixMillis
 }
 
@@ -94,8 +95,8 @@ var (
 	ErrNotLater      = errors.New("a later report is known")
 	ErrUnchanged     = errors.New("it changes nothing")
 	ErrDeadlineGone  = errors.New("the deadline does not stand any more")
-	ErrNotOccupiedBy = errors.New("the point is not occupied by that session")
-	ErrStopRecent    = errors.New("a stop went out a moment ago, or another session runs there")
+	ErrNotOccupiedBy = errors.New("the point is not that session's")
+	ErrStopRecent    = errors.New("a stop was ordered a moment ago")
 )
 
 // Facts that make an input impossible. The caller refuses it.
@@ -198,6 +199,9 @@ func (p *Point) Apply(at domain.UnixMillis, event Event) error {
 		p.service = Service{Out: true, At: e.RecordedAt}
 		p.lastOrder = IssuedOrder{e.Order, OrderOutOfOrder, e.Session, e.ValidUntil, at}
 		p.heldUntil = max(p.heldUntil, e.HoldUntil)
+		if e.Session != "" {
+			p.stoppedAt = at
+		}
 	case ReturnedToService:
 		p.service = Service{Out: false, At: e.RecordedAt}
 		p.lastOrder = IssuedOrder{e.Order, OrderResume, "", e.ValidUntil, at}
@@ -206,7 +210,7 @@ func (p *Point) Apply(at domain.UnixMillis, event Event) error {
 		p.lastOrder = IssuedOrder{e.Order, OrderStart, e.Session, e.ValidUntil, at}
 	case StopOrdered:
 		p.lastOrder = IssuedOrder{e.Order, OrderStop, e.Session, e.ValidUntil, at}
-		p.heldUntil = max(p.heldUntil, e.HoldUntil)
+		p.heldUntil, p.stoppedAt = max(p.heldUntil, e.HoldUntil), at
 	case PointReleased:
 		p.occupancy = nil
 	default:
