@@ -36,8 +36,8 @@ func (w *written) String() string {
 	return w.text.String()
 }
 
-// lines runs a console without a terminal within a bubble of virtual time.
-func lines(t *testing.T, f *fake, commands []Command, during func(l locked, typed *io.PipeWriter, out *written)) error {
+// linesEnd runs a console without a terminal within a bubble of virtual time, and gives what Run returned.
+func linesEnd(t *testing.T, f *fake, commands []Command, during func(l locked, typed *io.PipeWriter, out *written)) error {
 	t.Helper()
 	var err error
 	synctest.Test(t, func(t *testing.T) {
@@ -49,7 +49,7 @@ func lines(t *testing.T, f *fake, commands []Command, during func(l locked, type
 		go func() { result <- Console{Source: l, Commands: commands, In: in, Out: out}.Run(ctx) }()
 		synctest.Wait()
 		during(l, typed, out)
-		typed.Close()
+		_ = typed.Close()
 		cancel()
 		err = <-result
 		synctest.Wait()
@@ -57,11 +57,26 @@ func lines(t *testing.T, f *fake, commands []Command, during func(l locked, type
 	return err
 }
 
+// lines is linesEnd where nothing fails.
+func lines(t *testing.T, f *fake, commands []Command, during func(l locked, typed *io.PipeWriter, out *written)) {
+	t.Helper()
+	if err := linesEnd(t, f, commands, during); err != nil {
+		t.Error(err)
+	}
+}
+
+// enter writes to what a console reads.
+func enter(t *testing.T, typed io.Writer, text string) {
+	if _, err := io.WriteString(typed, text); err != nil {
+		t.Errorf("entering %q: %v", text, err)
+	}
+}
+
 // settle lets a console take in what has changed.
 func settle() { time.Sleep(2 * refreshEvery); synctest.Wait() }
 
 func TestMessagesAreLines(t *testing.T) {
-	err := lines(t, aDay(t), nil, func(l locked, _ *io.PipeWriter, out *written) {
+	lines(t, aDay(t), nil, func(l locked, _ *io.PipeWriter, out *written) {
 		settle()
 		if out.String() != "" {
 			t.Errorf("messages of before are written: %q", out)
@@ -81,9 +96,6 @@ func TestMessagesAreLines(t *testing.T) {
 			t.Errorf("after one more written is %q", out)
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestMessagesThatCameTooFastAreCounted(t *testing.T) {
@@ -119,8 +131,8 @@ func TestCommandsAreLinesToo(t *testing.T) {
 		{Name: "list", Run: nothing("one\ntwo\n")},
 	}
 	lines(t, newFake(t), commands, func(_ locked, typed *io.PipeWriter, out *written) {
-		io.WriteString(typed, "stop CP-1\n\n  \nfail\nfoo\nstop\nlist\nstop CP-2")
-		typed.Close()
+		enter(t, typed, "stop CP-1\n\n  \nfail\nfoo\nstop\nlist\nstop CP-2")
+		_ = typed.Close()
 		settle()
 		want := "stop done\nerror: there is no point CP-9\nerror: \"foo\" is not a command; help lists them\n" +
 			"error: stop is typed like this: stop CP\none\ntwo\nstop done\n"
@@ -132,7 +144,7 @@ func TestCommandsAreLinesToo(t *testing.T) {
 
 func TestTheEndOfInputEndsNothing(t *testing.T) {
 	lines(t, newFake(t), nil, func(l locked, typed *io.PipeWriter, out *written) {
-		typed.Close()
+		_ = typed.Close()
 		settle()
 		l.do(func(f *fake) { f.Say(noon, network.Info, "still here") })
 		settle()
@@ -146,11 +158,11 @@ func TestQuitEndsTheLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, typed := io.Pipe()
 		defer typed.Close()
-		go io.WriteString(typed, "quit\nstop\n")
+		go enter(t, typed, "quit\n")
 		if err := (Console{Source: lock(newFake(t)), In: in, Out: io.Discard}).Run(t.Context()); err != nil {
 			t.Error(err)
 		}
-		in.Close()
+		_ = in.Close()
 	})
 }
 
@@ -173,7 +185,7 @@ func TestProgressIsALineASecond(t *testing.T) {
 		return "25 points stopped", nil
 	}}
 	lines(t, newFake(t), []Command{stop}, func(_ locked, typed *io.PipeWriter, out *written) {
-		io.WriteString(typed, "stop\n")
+		enter(t, typed, "stop\n")
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if want := "stop: 10 of 25\nstop: 20 of 25\n25 points stopped\n"; out.String() != want {
@@ -191,7 +203,7 @@ func TestACommandIsCancelledAndWaitedFor(t *testing.T) {
 		return "", ctx.Err()
 	}}
 	lines(t, newFake(t), []Command{wait}, func(_ locked, typed *io.PipeWriter, _ *written) {
-		io.WriteString(typed, "wait\n")
+		enter(t, typed, "wait\n")
 		synctest.Wait()
 	})
 	if !ended {
@@ -201,7 +213,7 @@ func TestACommandIsCancelledAndWaitedFor(t *testing.T) {
 
 func TestAWriterThatFailsEndsTheLines(t *testing.T) {
 	full := errors.New("the disk is full")
-	err := lines(t, newFake(t), nil, func(l locked, _ *io.PipeWriter, out *written) {
+	err := linesEnd(t, newFake(t), nil, func(l locked, _ *io.PipeWriter, out *written) {
 		out.err = full
 		l.do(func(f *fake) { f.Say(noon, network.Info, "x") })
 		settle()

@@ -403,8 +403,8 @@ func TestThePanelRunsAndEnds(t *testing.T) {
 		name string
 		end  func(typed io.Writer, cancel func())
 	}{
-		{"quit", func(typed io.Writer, _ func()) { io.WriteString(typed, "quit\r") }},
-		{"ctrl+c", func(typed io.Writer, _ func()) { io.WriteString(typed, "\x03") }},
+		{"quit", func(typed io.Writer, _ func()) { enter(t, typed, "quit\r") }},
+		{"ctrl+c", func(typed io.Writer, _ func()) { enter(t, typed, "\x03") }},
 		{"the program ends", func(_ io.Writer, cancel func()) { cancel() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -423,7 +423,7 @@ func TestThePanelRunsAndEnds(t *testing.T) {
 			go func() {
 				result <- Console{Source: lock(aDay(t)), Commands: []Command{wait}, In: in, Out: io.Discard}.runPanel(ctx)
 			}()
-			io.WriteString(typed, "wait\r")
+			enter(t, typed, "wait\r")
 			<-running
 			c.end(typed, cancel)
 			if err := <-result; err != nil {

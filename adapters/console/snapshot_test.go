@@ -94,7 +94,10 @@ func TestFrames(t *testing.T) {
 func statesShown(t *testing.T) *screen {
 	f := newFake(t)
 	for i, events := range [][]any{
-		nil, {chargingpoint.TakenOutOfService{}}, {chargingpoint.FaultReported{}}, {chargingpoint.PointDisconnected{}},
+		nil,
+		{chargingpoint.TakenOutOfService{}},
+		{chargingpoint.FaultReported{}},
+		{chargingpoint.PointDisconnected{}},
 		{chargingpoint.PriceSet{Price: 120_000}},
 	} {
 		id := fmt.Sprintf("CP-%d", i)

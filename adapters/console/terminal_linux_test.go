@@ -36,7 +36,7 @@ func terminal(t *testing.T, width, height uint16) (person, program *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { program.Close(); person.Close() })
+	t.Cleanup(func() { _, _ = program.Close(), person.Close() })
 	return person, program
 }
 

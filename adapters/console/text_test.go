@@ -38,8 +38,16 @@ func TestTextsAreCutToCells(t *testing.T) {
 		cells int
 		want  string
 	}{
-		{"Sevilla", 10, "Sevilla"}, {"Sevilla", 7, "Sevilla"}, {"Sevilla", 6, "Sevil…"}, {"Sevilla", 1, "…"}, {"Sevilla", 0, ""},
-		{"東京駅", 6, "東京駅"}, {"東京駅", 5, "東京…"}, {"東京駅", 4, "東…"}, {"東京駅", 2, "…"}, {"Córdoba", 4, "Cór…"},
+		{"Sevilla", 10, "Sevilla"},
+		{"Sevilla", 7, "Sevilla"},
+		{"Sevilla", 6, "Sevil…"},
+		{"Sevilla", 1, "…"},
+		{"Sevilla", 0, ""},
+		{"東京駅", 6, "東京駅"},
+		{"東京駅", 5, "東京…"},
+		{"東京駅", 4, "東…"},
+		{"東京駅", 2, "…"},
+		{"Córdoba", 4, "Cór…"},
 	} {
 		if got := cut(c.text, c.cells); got != c.want {
 			t.Errorf("%q cut to %d is %q, want %q", c.text, c.cells, got, c.want)

@@ -116,7 +116,8 @@ func TestAPointIsShownByItsFacts(t *testing.T) {
 		{
 			"disconnected while occupied",
 			[]any{chargingpoint.PointOccupied{Session: "s"}, chargingpoint.PointDisconnected{}},
-			chargingpoint.Disconnected, network.Counts{Disconnected: 1},
+			chargingpoint.Disconnected,
+			network.Counts{Disconnected: 1},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

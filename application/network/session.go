@@ -50,7 +50,7 @@ func (r *record) power() domain.Watts {
 
 // show copies what is shown of a session.
 func (r *record) show() Session {
-	request := r.Session.Request()
+	request := r.Request()
 	s := Session{
 		ID: r.ID(), Point: request.Point, Driver: request.Driver, Request: request.ID, Origin: request.Origin,
 		Status: r.Status(), Price: r.Price(), Power: r.power(),

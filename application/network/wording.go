@@ -43,7 +43,7 @@ func pointMessage(p *point, event chargingpoint.Event) Message {
 // sessionMessage is what people read of an event, given the session after it; without
 // text where the event says nothing new to them.
 func sessionMessage(r *record, event session.Event) Message {
-	request := r.Session.Request()
+	request := r.Request()
 	driver, point := request.Driver, request.Point
 	switch e := event.(type) {
 	case session.SupplyAuthorized:
