@@ -280,7 +280,7 @@ func TestALongReplyIsAPage(t *testing.T) {
 		fmt.Fprintf(&reply, "line %d %s\n", i, strings.Repeat("=", 100)+"!")
 	}
 	p := open(aDay(t), 80, 24, Command{Name: "points", Run: nothing(reply.String())}).carry("points")
-	if !strings.Contains(p.line(2), "── points ──") || !strings.Contains(p.line(2), "1–12 of 50") || !strings.HasPrefix(p.line(3), " line 0 =") {
+	if !strings.Contains(p.line(2), "── points ──") || !strings.Contains(p.line(2), "1–12 of 50 · PgUp PgDn · ← → · Esc closes") || !strings.HasPrefix(p.line(3), " line 0 =") {
 		t.Fatalf("the page is\n%s", p.text())
 	}
 	p.keys("pgdown", "shift+down")

@@ -297,7 +297,7 @@ func (s *screen) pageLines(body int) []string {
 		remark = "← → · " + remark
 	}
 	if len(p.lines) > body {
-		remark = fmt.Sprintf("%d–%d of %d · PgUp PgDn ", p.first+1, min(p.first+body, len(p.lines)), len(p.lines)) + remark
+		remark = fmt.Sprintf("%d–%d of %d · PgUp PgDn · ", p.first+1, min(p.first+body, len(p.lines)), len(p.lines)) + remark
 	}
 	lines := []string{s.rule(clean(p.title), remark, s.width)}
 	for _, line := range p.lines[p.first:min(p.first+body, len(p.lines))] {
