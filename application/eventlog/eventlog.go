@@ -67,6 +67,8 @@ func (c Cause) String() string {
 const (
 	// MaxName bounds the names of streams and topics, in bytes.
 	MaxName = 255
+	// MaxParts bounds the parts of a commit.
+	MaxParts = 1000
 	// MaxEvents bounds the events of a part.
 	MaxEvents = 1<<16 - 1
 	// MaxBodies bounds the bodies of a commit together, in bytes: a commit has to fit into
@@ -114,7 +116,7 @@ type Commit struct {
 	// At is the turn's time: never before that of an earlier part of a stream that the commit touches.
 	At    domain.UnixMillis
 	Cause Cause
-	// Parts has at least one part and no stream twice.
+	// Parts has 1 to MaxParts parts and no stream twice.
 	Parts []Part
 }
 
@@ -197,6 +199,9 @@ func (e *DamagedError) Unwrap() error { return e.Reason }
 func (c Commit) Check() error {
 	if c.ID == uuid.Nil || len(c.Parts) == 0 {
 		return fmt.Errorf("%w: it has no id or no parts", ErrMalformed)
+	}
+	if len(c.Parts) > MaxParts {
+		return fmt.Errorf("%w: %s has more than %d parts", ErrMalformed, c.ID, MaxParts)
 	}
 	if len(c.Cause.Topic) > MaxName {
 		return fmt.Errorf("%w: the topic of %s is longer than %d bytes", ErrMalformed, c.ID, MaxName)

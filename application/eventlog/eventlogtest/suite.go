@@ -389,6 +389,7 @@ func testMalformed(t *testing.T, log eventlog.Log) {
 		"no id":            func(c *eventlog.Commit) { c.ID = uuid.Nil },
 		"no parts":         func(c *eventlog.Commit) { c.Parts = nil },
 		"a stream twice":   func(c *eventlog.Commit) { c.Parts = append(c.Parts, c.Parts[0]) },
+		"too many parts":   func(c *eventlog.Commit) { c.Parts = make([]eventlog.Part, eventlog.MaxParts+1) },
 		"no stream":        func(c *eventlog.Commit) { c.Parts[0].Stream = "" },
 		"no version":       func(c *eventlog.Commit) { c.Parts[0].Version = 0 },
 		"no events":        func(c *eventlog.Commit) { c.Parts[0].Events = 0 },

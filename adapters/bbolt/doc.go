@@ -1,0 +1,39 @@
+// Package bbolt keeps the event log in a folder of bbolt files, for one process.
+//
+// # The folder
+//
+//	log                       manifest: format of the folder, id of the network
+//	lock                      held by the process that has the log
+//	00000000000000000001.seg  segment: the commits from position 1 on, one bucket, only
+//	                          ever appended to
+//	00000000000000000001.idx  index of that segment, written once, when it is full
+//	index.db                  directory: what is known of all segments that have an index
+//	suspect                   mark: a write has failed, the newest files are copied at start
+//
+// The segments are the log; a segment that is full (64 MiB) never changes again. Indices
+// and directory hold nothing that the segments don't: whoever removes index.db has all of
+// them made again at the next start. Any file is there whole or not at all, for it is made
+// beside its place (.tmp) and put there when it is on the disk.
+//
+// # Writing
+//
+// One goroutine writes: it takes all callers that wait, looks at causes and versions in
+// memory, puts the commits into one bbolt transaction, and answers when that is synced. A
+// sample costs the same whether its session is a second old or a day.
+//
+// # Memory
+//
+// In memory are the states of the open streams, and places and causes of the segments
+// that have no index: the one that is written to, and while it is being indexed the one
+// before it. A start reads the directory, and the headers in these segments.
+//
+// # When something is wrong
+//
+// A crash at any moment leaves nothing that was acknowledged undone, and is healed at the
+// next start. After a write or a sync that failed, nothing is written to the same files
+// again: appending fails, and once a second the log copies the files in doubt, syncs the
+// copies, reads from them what is stored, and goes on. Damage (a checksum or a hash that
+// is wrong, a page that makes no sense) is eventlog.ErrDamaged for the streams that it
+// concerns; only where the pages of the newest segment make no sense does the log refuse
+// to open, for then it isn't known where the streams end.
+package bbolt

@@ -1,0 +1,429 @@
+package bbolt
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"evcharging/application/eventlog"
+)
+
+const (
+	// segmentSize is how many bytes of commits a segment gets before the next one begins.
+	segmentSize = 64 << 20
+	// retention is for how long at least a cause is known: longer than the topics keep
+	// their records.
+	retention = 31 * 24 * time.Hour
+	// openFiles bounds how many closed segments and indices are kept open.
+	openFiles = 64
+	// healPause is how long the log leaves a store that refused alone.
+	healPause = time.Second
+)
+
+// Options are what may be chosen. The zero Options are right.
+type Options struct {
+	// Logger is told of damage and of what was healed; slog.Default() where it is nil.
+	Logger *slog.Logger
+
+	// What tests choose.
+	segmentSize int64
+	healPause   time.Duration
+	now         func() time.Time
+	fault       crashPoint
+	openFile    func(string, int, os.FileMode) (*os.File, error)
+}
+
+// crashPoint is called between any two steps that a crash may part. An error ends the
+// work there, as a crash would.
+type crashPoint func(step string) error
+
+func (o Options) at(step string) error {
+	if o.fault == nil {
+		return nil
+	}
+	return o.fault(step)
+}
+
+// Log is an event log in a folder. It may be used from any number of goroutines; one
+// process alone has the folder.
+type Log struct {
+	dir     string
+	options Options
+	lock    *os.File
+	network uuid.UUID
+	queue   queue
+	// ended is closed when nothing is written any more, indexing done when no segment is
+	// being indexed.
+	ended    chan struct{}
+	indexing sync.WaitGroup
+	// contents is nil once the log is closed.
+	contents atomic.Pointer[contents]
+	// failure is the write that failed, nil while all is well.
+	failure  atomic.Pointer[failure]
+	indexers atomic.Int32
+	closing  sync.Once
+	closeErr error
+}
+
+var _ eventlog.Log = (*Log)(nil)
+
+// Open opens the log in a folder, and makes folder and log where there are none. It heals
+// what a crash has left. It returns ErrInUse where another process has the folder,
+// ErrNewer where a newer program wrote it, eventlog.ErrDamaged where it can't be told any
+// more where its streams end, or the file system's error. Whoever opens it closes it.
+func Open(dir string, options Options) (*Log, error) {
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	if options.segmentSize == 0 {
+		options.segmentSize = segmentSize
+	}
+	if options.healPause == 0 {
+		options.healPause = healPause
+	}
+	if options.now == nil {
+		options.now = time.Now
+	}
+	l := &Log{dir: dir, options: options, ended: make(chan struct{})}
+	l.queue.arrived = make(chan struct{}, 1)
+	var err error
+	if l.lock, err = lockFolder(dir); err != nil {
+		return nil, err
+	}
+	c, err := l.load()
+	if err != nil {
+		return nil, errors.Join(err, l.lock.Close())
+	}
+	l.contents.Store(c)
+	go l.write()
+	return l, nil
+}
+
+func (l *Log) load() (c *contents, err error) {
+	network, ok, err := readManifest(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		if network, err = makeFolder(l.dir, l.options.at); err != nil {
+			return nil, err
+		}
+	}
+	l.network = network
+	doubtful, err := suspected(l.dir)
+	if err == nil && doubtful {
+		var segments []eventlog.Position
+		if segments, _, err = list(l.dir); err == nil {
+			err = secure(l.dir, segments[max(0, len(segments)-1):], l.options.at)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return load(l.dir, l.options)
+}
+
+// NetworkID is the id of the network whose log this is. It was made with the log and
+// never changes.
+func (l *Log) NetworkID() uuid.UUID { return l.network }
+
+// Close ends the log. What was being appended is stored or answered with
+// eventlog.ErrClosed; everything after is answered with eventlog.ErrClosed.
+func (l *Log) Close() error {
+	l.closing.Do(func() {
+		l.queue.close()
+		<-l.ended
+		l.indexing.Wait()
+		l.closeErr = errors.Join(l.contents.Swap(nil).close(), l.lock.Close())
+	})
+	return l.closeErr
+}
+
+// use runs what reads the contents, again where they were replaced meanwhile.
+func (l *Log) use(ctx context.Context, read func(*contents) error) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c := l.contents.Load()
+		if c == nil {
+			return eventlog.ErrClosed
+		}
+		err := read(c)
+		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) && l.contents.Load() != c {
+			continue
+		}
+		return err
+	}
+}
+
+// Head implements eventlog.Log.
+func (l *Log) Head(ctx context.Context, name eventlog.Stream) (head eventlog.Head, err error) {
+	err = l.use(ctx, func(c *contents) error {
+		s, err := c.intact(name)
+		head = s.head
+		return err
+	})
+	return head, err
+}
+
+// intact is a stream's state, or ErrDamaged where a part of it may be lost.
+func (c *contents) intact(name eventlog.Stream) (state, error) {
+	s, err := c.state(name)
+	if err == nil && s.damage != 0 {
+		err = &eventlog.DamagedError{Where: c.segmentOf(s.damage), Position: s.damage, Stream: name, Reason: errGap}
+	}
+	return s, err
+}
+
+func (c *contents) segmentOf(at eventlog.Position) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return segmentName(c.segment(at).first)
+}
+
+// Read implements eventlog.Log.
+func (l *Log) Read(ctx context.Context, name eventlog.Stream, from eventlog.Version) iter.Seq2[eventlog.Commit, error] {
+	return func(yield func(eventlog.Commit, error) bool) {
+		var places []place
+		var damage error
+		err := l.use(ctx, func(c *contents) error {
+			s, err := c.intact(name)
+			if errors.Is(err, eventlog.ErrDamaged) && s.damage != 0 {
+				damage, err = err, nil // after what can be read
+			}
+			if err == nil {
+				places, err = c.parts(s, name, from)
+			}
+			return err
+		})
+		positions := make([]eventlog.Position, len(places))
+		for i, p := range places {
+			positions[i] = p.position
+		}
+		var before eventlog.Part
+		for err == nil && len(positions) > 0 {
+			var found []eventlog.Commit
+			found, err = l.fetch(ctx, name, positions)
+			for i, commit := range found {
+				part := commit.Parts[0]
+				if before.Version != 0 && (part.Version != before.Last()+1 || part.Prev != before.Hash) {
+					where := ""
+					if c := l.contents.Load(); c != nil {
+						where = c.segmentOf(positions[i])
+					}
+					err = &eventlog.DamagedError{Where: where, Position: positions[i], Stream: name, Reason: errGap}
+					break
+				}
+				if before = part; !yield(commit, nil) {
+					return
+				}
+			}
+			positions = positions[len(found):]
+			if err == nil {
+				err = ctx.Err()
+			}
+		}
+		if err == nil {
+			err = damage
+		}
+		if err != nil {
+			yield(eventlog.Commit{}, err)
+		}
+	}
+}
+
+// parts is where a stream's parts are whose last event's version is at least from, in order.
+func (c *contents) parts(s state, name eventlog.Stream, from eventlog.Version) ([]place, error) {
+	var segments [][]place
+	for at := s.segment; at != 0 && from <= s.head.Version; {
+		e, _, err := c.entry(at, name)
+		if err != nil {
+			return nil, err
+		}
+		places, err := c.places(at, name)
+		if err != nil {
+			return nil, err
+		}
+		places = places[:len(places):len(places)]
+		for i, p := range places {
+			if p.last >= from {
+				segments = append(segments, places[i:])
+				break
+			}
+		}
+		if e.first <= from {
+			break
+		}
+		at = e.previous
+	}
+	slices.Reverse(segments)
+	return slices.Concat(segments...), nil
+}
+
+// fetch reads parts of a stream: those at the first of some positions, at least one.
+func (l *Log) fetch(ctx context.Context, name eventlog.Stream, positions []eventlog.Position) (commits []eventlog.Commit, err error) {
+	err = l.use(ctx, func(c *contents) error {
+		found, err := c.fetch(name, positions)
+		if err != nil {
+			return err
+		}
+		commits = make([]eventlog.Commit, 0, len(found))
+		var r record
+		for _, f := range found {
+			commit, err := c.decode(&r, f, name)
+			if err != nil {
+				return err
+			}
+			commits = append(commits, commit)
+		}
+		return nil
+	})
+	return commits, err
+}
+
+// decode is what was found as a commit, whole or with the part of one stream alone.
+func (c *contents) decode(r *record, f stored, name eventlog.Stream) (eventlog.Commit, error) {
+	err := r.decode(f.value)
+	var commit eventlog.Commit
+	if err == nil {
+		commit, err = r.commit(name)
+	}
+	if err != nil {
+		var hash *hashError
+		if errors.As(err, &hash) {
+			name = hash.stream
+		}
+		return eventlog.Commit{}, blame(err, c.segmentOf(f.position), f.position, name)
+	}
+	return commit, nil
+}
+
+// Rehydrate implements eventlog.Log.
+func (l *Log) Rehydrate(ctx context.Context, name eventlog.Stream) (commits []eventlog.Commit, err error) {
+	var positions []eventlog.Position
+	err = l.use(ctx, func(c *contents) (err error) {
+		positions, err = c.alive(name)
+		return err
+	})
+	for err == nil && len(positions) > 0 {
+		var found []eventlog.Commit
+		found, err = l.fetch(ctx, name, positions)
+		commits = append(commits, found...)
+		positions = positions[len(found):]
+	}
+	if err != nil {
+		return nil, err
+	}
+	return commits, nil
+}
+
+// alive is where a stream's parts are that are no samples, and its last sample.
+func (c *contents) alive(name eventlog.Stream) (positions []eventlog.Position, err error) {
+	s, err := c.intact(name)
+	if err != nil {
+		return nil, err
+	}
+	var segments [][]eventlog.Position
+	for at := s.lifecycle; at != 0; {
+		e, lifecycle, err := c.entry(at, name)
+		if err != nil {
+			return nil, err
+		}
+		if s.sample != 0 {
+			// What came after the sample that we know of is left for the next reader.
+			lifecycle = slices.DeleteFunc(lifecycle, func(p eventlog.Position) bool { return p > s.sample })
+		}
+		segments = append(segments, lifecycle)
+		at = e.previousLifecycle
+	}
+	slices.Reverse(segments)
+	positions = slices.Concat(segments...)
+	if s.sample != 0 {
+		positions = append(positions, s.sample)
+	}
+	return positions, nil
+}
+
+// ByCause implements eventlog.Log. A cause is known for 31 days at least.
+func (l *Log) ByCause(ctx context.Context, cause eventlog.Cause) (commit eventlog.Commit, ok bool, err error) {
+	err = l.use(ctx, func(c *contents) error {
+		position, err := c.byCause(cause)
+		if err != nil || position == 0 {
+			return err
+		}
+		commit, err = c.whole(position)
+		if err == nil && commit.Cause != cause {
+			err = &eventlog.DamagedError{Where: c.segmentOf(position), Position: position, Reason: errors.New("its index is of another segment")}
+		}
+		ok = err == nil
+		return err
+	})
+	if !ok {
+		commit = eventlog.Commit{}
+	}
+	return commit, ok, err
+}
+
+// whole is the commit at a position.
+func (c *contents) whole(position eventlog.Position) (eventlog.Commit, error) {
+	found, err := c.fetch("", []eventlog.Position{position})
+	if err != nil {
+		return eventlog.Commit{}, err
+	}
+	return c.decode(&record{}, found[0], "")
+}
+
+// All implements eventlog.Log. Positions have no gaps.
+func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
+	return func(yield func(eventlog.Positioned, error) bool) {
+		var end eventlog.Position
+		err := l.use(ctx, func(c *contents) error {
+			end = c.end()
+			return nil
+		})
+		var r record
+		for from = max(from, 1); err == nil && from <= end; {
+			var found []stored
+			err = l.use(ctx, func(c *contents) (err error) {
+				found, err = c.sequence(from, end)
+				return err
+			})
+			for _, f := range found {
+				var commit eventlog.Commit
+				err = l.use(ctx, func(c *contents) (err error) {
+					commit, err = c.decode(&r, f, "")
+					return err
+				})
+				if err != nil {
+					break
+				}
+				if !yield(eventlog.Positioned{Position: f.position, Commit: commit}, nil) {
+					return
+				}
+				from = f.position + 1
+			}
+		}
+		if err != nil {
+			yield(eventlog.Positioned{}, err)
+		}
+	}
+}
+
+// Open implements eventlog.Log.
+func (l *Log) Open(ctx context.Context) (open []eventlog.Stream, err error) {
+	err = l.use(ctx, func(c *contents) error {
+		open = c.openStreams()
+		return nil
+	})
+	return open, err
+}
