@@ -3,9 +3,10 @@ package memory
 import (
 	"context"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"evcharging/application/central"
+	"evcharging/application/message"
 	"evcharging/domain"
 )
 
@@ -25,8 +26,8 @@ func (s *Signs) Heard(_ context.Context, point domain.PointID, sign central.Sign
 	if s.last == nil {
 		s.last = map[domain.PointID]central.Sign{}
 	}
-	if before := s.last[point]; sign.ReportedAt >= before.ReportedAt {
-		sign.HeardAt = max(sign.HeardAt, before.HeardAt)
+	before := s.last[point]
+	if sign.ReportedAt > before.ReportedAt || sign.ReportedAt == before.ReportedAt && sign.HeardAt > before.HeardAt {
 		s.last[point] = sign
 	}
 	return nil
@@ -40,21 +41,51 @@ func (s *Signs) Last(_ context.Context, point domain.PointID) (central.Sign, err
 }
 
 // Listening is central.Listening. Its zero value has been listening for ever.
-type Listening struct{ since atomic.Int64 }
+type Listening struct {
+	mu    sync.Mutex
+	since domain.UnixMillis
+	lags  map[partition]*central.Lag
+}
+
+type partition struct {
+	topic  string
+	number int32
+}
 
 var _ central.Listening = (*Listening)(nil)
 
 // Since is central.Listening's.
-func (l *Listening) Since() domain.UnixMillis { return domain.UnixMillis(l.since.Load()) }
+func (l *Listening) Since() domain.UnixMillis {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.since
+}
 
 // Deaf is central.Listening's.
 func (l *Listening) Deaf(now domain.UnixMillis) {
-	for {
-		before := l.since.Load()
-		if before >= int64(now) || l.since.CompareAndSwap(before, int64(now)) {
-			return
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.since = now
+}
+
+// Hear is central.Listening's.
+func (l *Listening) Hear(now domain.UnixMillis, record message.Source) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := partition{record.Topic, record.Partition}
+	lag := l.lags[at]
+	if lag == nil {
+		if l.lags == nil {
+			l.lags = map[partition]*central.Lag{}
 		}
+		lag = &central.Lag{}
+		l.lags[at] = lag
 	}
+	late := lag.Late(now, record.Timestamp)
+	if late > 0 || l.since > now { // our own clock may have been set back
+		l.since = now
+	}
+	return late
 }
 
 // Ignored is central.Ignored: counts by rule. Its zero value is ready.

@@ -20,7 +20,7 @@ func (t *turn) answerRequest(ctx context.Context, m message.Request) (verdict, e
 		return verdict{}, err
 	}
 	if t.session.session.Status() != session.None {
-		t.reply = t.answerAgain
+		t.again = t.answerAgain
 		return judge(session.ErrAlreadyAnswered)
 	}
 	if err := t.loadPoint(ctx, m.Point); err != nil {
@@ -33,7 +33,7 @@ func (t *turn) answerRequest(ctx context.Context, m message.Request) (verdict, e
 	request := session.Request{Point: m.Point, Driver: m.Driver, ID: m.ID, Origin: string(m.Origin)}
 	asked := chargingpoint.Request{Session: id, Driver: m.Driver, Heard: heard}
 	if t.received.Source.Trusted {
-		asked.SentAt = t.received.Source.Timestamp
+		asked.SentAt = t.inTurn(t.received.Source.Timestamp)
 	}
 	grant, err := t.point.point.Occupy(t.now, asked)
 	var refusal chargingpoint.Refusal
@@ -60,7 +60,7 @@ func (t *turn) isHeard(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read the last sign of life of %s: %w", t.point.point.ID(), err)
 	}
-	return last.HeardAt != 0 && t.now.Sub(max(last.HeardAt, t.Listening.Since())) < lease, nil
+	return last.HeardAt != 0 && t.clock.Sub(max(last.HeardAt, t.Listening.Since())) < lease, nil
 }
 
 // answerAgain is the first answer: a refusal always, a grant only while its session is open.

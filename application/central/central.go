@@ -46,9 +46,17 @@ type stream struct {
 	session *session.Session
 }
 
+// decided is how many of the aggregate's events are not stored.
+func (s *stream) decided() int {
+	if s.point != nil {
+		return len(s.point.Pending())
+	}
+	return len(s.session.Pending())
+}
+
 // pending are the aggregate's events that are not stored.
 func (s *stream) pending() []any {
-	var events []any
+	events := make([]any, 0, s.decided())
 	if s.point != nil {
 		for _, e := range s.point.Pending() {
 			events = append(events, e)

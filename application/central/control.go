@@ -37,33 +37,24 @@ func (t *turn) operate(ctx context.Context, m message.Control) (verdict, error) 
 	if err := t.loadPoint(ctx, m.Point); err != nil {
 		return verdict{}, err
 	}
-	if err := t.loadOccupant(ctx); err != nil {
-		return verdict{}, err
-	}
 	p, recordedAt := t.point.point, t.received.Source.Timestamp
 	var err error
-	switch m.Action {
-	case message.ActionStop:
+	switch {
+	case m.Action == message.ActionStop:
 		err = p.TakeOutOfService(t.now, recordedAt, m.By)
-	case message.ActionResume:
+	case m.Action == message.ActionResume:
 		err = p.ReturnToService(t.now, recordedAt, m.By)
+	case m.Price == nil:
+		err = p.HandBackPrice(t.now, m.By)
+	case m.From > t.clock:
+		err = ErrFromLater
 	default:
-		if m.Price == nil {
-			err = p.HandBackPrice(t.now, m.By)
-		} else {
-			err = p.SetPrice(t.now, *m.Price, m.By)
-		}
+		err = p.SetPrice(t.now, *m.Price, m.By)
 	}
 	v, err := judge(err)
-	if err == nil && !v.refused {
-		t.reply = func() []message.Message {
-			state := t.stateOf(t.point)
-			state.Control = m.ID
-			if errors.Is(v.rule, chargingpoint.ErrNotLater) {
-				state.Refusal = v.rule.Error()
-			}
-			return []message.Message{state}
-		}
+	t.asked = m.ID
+	if errors.Is(v.rule, chargingpoint.ErrNotLater) {
+		t.refusal = v.rule.Error()
 	}
 	return v, err
 }
@@ -82,22 +73,23 @@ func (t *turn) passDeadline(ctx context.Context, m message.Control) (verdict, er
 	if !t.session.session.Open() {
 		return judge(session.ErrDeadlineGone)
 	}
-	if err := t.loadPoint(ctx, t.session.session.Request().Point); err != nil {
+	if t.session.session.Request().Point != m.Point {
+		return judge(session.ErrForeignPoint)
+	}
+	if err := t.loadPoint(ctx, m.Point); err != nil {
 		return verdict{}, err
 	}
-	return judge(t.session.session.PassDeadline(t.now, session.DeadlineKind(m.Kind), m.DueAt, t.Listening.Since(), t.Patience))
+	listeningSince := t.inTurn(t.Listening.Since())
+	return judge(t.session.session.PassDeadline(t.now, session.DeadlineKind(m.Kind), m.DueAt, listeningSince, t.Patience))
 }
 
 func (t *turn) loseContact(ctx context.Context, point domain.PointID) (verdict, error) {
 	if err := t.loadPoint(ctx, point); err != nil {
 		return verdict{}, err
 	}
-	if err := t.loadOccupant(ctx); err != nil {
-		return verdict{}, err
-	}
 	last, err := t.Signs.Last(ctx, point)
 	if err != nil {
 		return verdict{}, fmt.Errorf("read the last sign of life of %s: %w", point, err)
 	}
-	return judge(t.point.point.LoseContact(t.now, last.HeardAt, t.Listening.Since()))
+	return judge(t.point.point.LoseContact(t.now, t.inTurn(last.HeardAt), t.inTurn(t.Listening.Since())))
 }

@@ -2,7 +2,6 @@ package central
 
 import (
 	"context"
-	"fmt"
 
 	"evcharging/application/eventlog"
 	"evcharging/domain"
@@ -65,23 +64,18 @@ func (l *Lane) load(ctx context.Context, empty *stream) (*stream, error) {
 	return empty, nil
 }
 
-// rehydrate folds an empty aggregate from the log: its lifecycle and its last sample.
+// rehydrate folds an empty aggregate from the log.
 func (c *Central) rehydrate(ctx context.Context, s *stream) error {
-	commits, err := c.Log.Rehydrate(ctx, s.name)
+	parts, err := c.Restore(ctx, s.name)
 	if err != nil {
-		return fmt.Errorf("read %s from the event log: %w", s.name, err)
+		return err
 	}
-	for _, commit := range commits {
-		part := commit.Parts[0]
-		envelope, err := c.Codec.Decode(part.Body)
-		if err != nil {
-			return fmt.Errorf("%w: %s at version %d: %w", eventlog.ErrDamaged, s.name, part.Version, err)
-		}
-		if err := s.fold(envelope.At, envelope.Events); err != nil {
+	for _, part := range parts {
+		if err := s.fold(part.At, part.Events); err != nil {
 			return err
 		}
-		s.head.Version, s.head.Hash = part.Last(), part.Hash
-		s.lastAt = max(s.lastAt, envelope.At)
+		s.head.Version, s.head.Hash = part.Version+eventlog.Version(len(part.Events))-1, part.Hash
+		s.lastAt = max(s.lastAt, part.At)
 	}
 	return nil
 }

@@ -73,18 +73,11 @@ type Sign struct {
 // SignsOfLife remembers when each point was last heard. It is no history: it may be
 // empty after a restart. Safe for use from several goroutines.
 type SignsOfLife interface {
-	// Heard notes a sign; of two the one with the later ReportedAt stays.
+	// Heard notes a sign; of two the one with the later ReportedAt stays, of two that were
+	// reported at the same time the one that was heard later.
 	Heard(ctx context.Context, point domain.PointID, s Sign) error
 	// Last is the last sign, zero where there is none.
 	Last(ctx context.Context, point domain.PointID) (Sign, error)
-}
-
-// Listening tells since when silence would have been heard: since Central's start, and
-// since the broker or the store last came back. Safe for use from several goroutines.
-type Listening interface {
-	Since() domain.UnixMillis
-	// Deaf says that something could have been missed until now.
-	Deaf(now domain.UnixMillis)
 }
 
 // Secrets knows the points' secrets. Safe for use from several goroutines.

@@ -41,10 +41,16 @@ func (t *turn) messages(parts []Part) []message.Message {
 			}
 		}
 	}
+	told := t.asked != ""
 	for _, part := range parts {
-		if _, isSession := sessionOf(part.Stream); !isSession {
-			out = append(out, t.stateOf(t.point))
-		}
+		_, isSession := sessionOf(part.Stream)
+		told = told || !isSession
+	}
+	if told {
+		out = append(out, t.state())
+	}
+	if t.again != nil {
+		out = append(out, t.again()...)
 	}
 	return out
 }
@@ -104,15 +110,16 @@ func (t *turn) ticket(part Part, revision int, endedAt domain.UnixMillis, energy
 	}
 }
 
-// stateOf is the public state of a point: never a driver's id.
-func (t *turn) stateOf(s *stream) message.PointState {
-	p := s.point
+// state is the public state of the turn's point: never a driver's id.
+func (t *turn) state() message.PointState {
+	p := t.point.point
 	location := noLocation
 	if r, ok := p.Registered(); ok {
 		location = r.Location
 	}
 	return message.PointState{
 		Point: p.ID(), Location: location, Price: p.Price(), State: string(p.State()),
-		UpdatedAt: p.UpdatedAt(), Version: int64(s.head.Version),
+		UpdatedAt: p.UpdatedAt(), Version: int64(t.point.head.Version),
+		Control: t.asked, Refusal: t.refusal,
 	}
 }

@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,15 +24,19 @@ func (t *turn) reportHealth(ctx context.Context, m message.Health) (verdict, err
 	if err != nil {
 		return verdict{}, fmt.Errorf("read the last sign of life of %s: %w", m.Point, err)
 	}
-	err = t.point.point.ReportHealth(t.now, chargingpoint.Report{
+	report := chargingpoint.Report{
 		Healthy:    m.Status != message.HealthKO,
 		Lease:      time.Duration(m.LeaseSeconds) * time.Second,
 		ReportedAt: t.received.Source.Timestamp,
 		LastHeard:  last.ReportedAt,
-	})
-	if err == nil || err == chargingpoint.ErrUnchanged { //nolint:errorlint // the domain returns it bare
-		sign := Sign{HeardAt: t.now, ReportedAt: t.received.Source.Timestamp}
+	}
+	v, err := judge(t.point.point.ReportHealth(t.now, report))
+	if err == nil && !errors.Is(v.rule, chargingpoint.ErrNotLater) {
+		sign := Sign{HeardAt: t.clock.Add(-t.late), ReportedAt: report.ReportedAt}
+		if report.Lease != 0 && t.late >= report.Lease {
+			sign.HeardAt = last.HeardAt // the lease that it gave has run out: it tells of no life now
+		}
 		t.heard = func() error { return t.Signs.Heard(ctx, m.Point, sign) }
 	}
-	return judge(err)
+	return v, err
 }

@@ -13,24 +13,25 @@ func (t *turn) recordMeterValue(ctx context.Context, m message.MeterValue) (verd
 	if err := t.loadSession(ctx, m.Session); err != nil {
 		return verdict{}, err
 	}
-	s := t.session.session
-	goesOn := s.GoesOn(t.received.Source.Timestamp)
+	recordedAt := t.received.Source.Timestamp
+	if !t.received.Source.Trusted {
+		recordedAt = t.clock // a sender's clock may be from 1970
+	}
+	goesOn := t.session.session.GoesOn(recordedAt)
 	if goesOn {
 		if err := t.loadPoint(ctx, m.Point); err != nil {
 			return verdict{}, err
 		}
 	}
-	v, err := judge(s.RecordMeterValue(t.now, session.MeterValue{
+	v, err := judge(t.session.session.RecordMeterValue(t.now, session.MeterValue{
 		Point: m.Point, Driver: m.Driver, Seq: m.Seq, Energy: m.Energy, Power: m.Power, Amount: m.Amount,
 		At: m.At, Source: t.source(),
 	}, t.Patience))
 	if err != nil || v.refused || !goesOn {
 		return v, err
 	}
-	again, err := judge(t.point.point.OrderStopAgain(t.now, m.Session, stopCause(s)))
-	if v.rule == nil {
-		v = again
-	}
+	// Whether it is time for another order says nothing about the sample.
+	_, err = judge(t.point.point.OrderStopAgain(t.now, m.Session, stopCause(t.session.session)))
 	return v, err
 }
 
@@ -40,7 +41,7 @@ func (t *turn) reportDone(ctx context.Context, m message.Done) (verdict, error) 
 		return verdict{}, err
 	}
 	if t.session.session.Open() {
-		if err := t.loadPoint(ctx, t.session.session.Request().Point); err != nil {
+		if err := t.loadPoint(ctx, m.Point); err != nil {
 			return verdict{}, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -24,22 +25,27 @@ var ErrContended = errors.New("other Centrals keep writing to the same charging 
 // attempts is how often a turn is decided anew before the message is handed back.
 const attempts = 50
 
-// deafAfter is how old a record may be when it is read before silence stops counting.
-const deafAfter = 5_000 // ms
-
 // turn is one decision about one message.
 type turn struct {
 	*Central
-	lane     *Lane
-	now      domain.UnixMillis
+	lane *Lane
+	// clock is the hearer's. now is the turn's time: the later of it and the last of the
+	// streams that the turn touches.
+	clock, now domain.UnixMillis
+	// late is by how much the message comes late.
+	late     time.Duration
 	received message.Received
 	point    *stream
 	session  *stream
-	// reply gives messages that no event asks for, on the streams as they are then: an
-	// answer given again, a state that an operator waits for.
-	reply func() []message.Message
+	// again gives messages that no event asks for: an answer that is given again.
+	again func() []message.Message
+	// asked is the id of the operator's record that the point's state answers, changed or
+	// not; refusal says why it was not carried out.
+	asked, refusal string
 	// heard is called once the turn is stored and published.
 	heard func() error
+	// telling tells that what the turn decided is stored.
+	telling bool
 }
 
 // Take takes one turn: it returns nil when everything that the message causes is stored
@@ -47,33 +53,36 @@ type turn struct {
 // error means that it must come again. now is the hearer's clock.
 func (l *Lane) Take(ctx context.Context, now domain.UnixMillis, received message.Received) error {
 	c := l.central
-	if received.Source.Trusted && now-received.Source.Timestamp > deafAfter {
-		c.Listening.Deaf(now)
+	var late time.Duration
+	if received.Source.Trusted {
+		late = c.Listening.Hear(now, received.Source)
 	}
+	at := now
 	for range attempts {
-		t := &turn{Central: c, lane: l, now: now, received: received}
+		t := &turn{Central: c, lane: l, clock: now, now: at, late: late, received: received}
 		err := t.take(ctx)
+		if err == nil {
+			return nil
+		}
+		l.forget(t.point, t.session)
 		var later *laterError
 		var conflict *eventlog.ConflictError
+		var rejected *message.RejectedError
 		switch {
-		case err == nil:
-			return nil
 		case errors.As(err, &later):
-			now = later.at
+			at = later.at
 		case errors.As(err, &conflict), errors.Is(err, errStale):
 			// Another Central wrote: decide again on what it wrote.
+		case errors.As(err, &rejected):
+			return err
+		case errors.Is(err, eventlog.ErrDamaged) && !t.telling:
+			return &message.RejectedError{Reason: err}
 		default:
-			var rejected *message.RejectedError
-			if !errors.As(err, &rejected) && !errors.Is(err, eventlog.ErrDamaged) && ctx.Err() == nil {
+			if ctx.Err() == nil {
 				c.Listening.Deaf(now)
-			}
-			l.forget(t.point, t.session)
-			if errors.Is(err, eventlog.ErrDamaged) {
-				return &message.RejectedError{Reason: err}
 			}
 			return err
 		}
-		l.forget(t.point, t.session)
 	}
 	return fmt.Errorf("%w: %s", ErrContended, received.Source.Topic)
 }
@@ -90,12 +99,24 @@ func (e *laterError) Error() string { return "the stream is ahead of the clock" 
 // use makes a loaded stream part of the turn.
 func (t *turn) use(s *stream) error {
 	if s.lastAt > t.now {
-		if len(t.pending()) > 0 {
-			return &laterError{s.lastAt}
+		for _, other := range t.streams() {
+			if other.decided() > 0 {
+				return &laterError{s.lastAt}
+			}
 		}
 		t.now = s.lastAt
 	}
 	return nil
+}
+
+// inTurn is the instant that is as long before the turn's time as another is before the
+// hearer's clock: what somebody heard is judged by the clock of whoever heard it, also
+// where the streams are ahead of it. Instants that are not known stay so.
+func (t *turn) inTurn(clock domain.UnixMillis) domain.UnixMillis {
+	if clock == 0 {
+		return 0
+	}
+	return clock + t.now - t.clock
 }
 
 func (t *turn) loadPoint(ctx context.Context, id domain.PointID) (err error) {
@@ -121,8 +142,9 @@ func (t *turn) loadOccupant(ctx context.Context) error {
 	return t.loadSession(ctx, occupancy.Session)
 }
 
+// streams are those that the turn has loaded.
 func (t *turn) streams() []*stream {
-	var all []*stream
+	all := make([]*stream, 0, 2)
 	if t.point != nil {
 		all = append(all, t.point)
 	}
@@ -132,16 +154,8 @@ func (t *turn) streams() []*stream {
 	return all
 }
 
-func (t *turn) pending() []any {
-	var events []any
-	for _, s := range t.streams() {
-		events = append(events, s.pending()...)
-	}
-	return events
-}
-
 func (t *turn) take(ctx context.Context) error {
-	ignored, err := t.decide(ctx)
+	v, err := t.decide(ctx)
 	if err != nil {
 		return err
 	}
@@ -151,18 +165,13 @@ func (t *turn) take(ctx context.Context) error {
 	if err := t.readAgain(ctx); err != nil {
 		return err
 	}
-	switch {
-	case ignored.refused:
-		return &message.RejectedError{Reason: ignored.rule}
-	case ignored.rule != nil:
-		t.Ignored.Count(ignored.rule)
+	writers := t.writers()
+	if v.refused || len(writers) == 0 {
+		return t.finishEarlier(ctx, v)
 	}
-	commit, events, err := t.commit()
+	commit, parts, err := t.commit(writers)
 	if err != nil {
 		return err
-	}
-	if len(events) == 0 {
-		return t.finishEarlier(ctx)
 	}
 	if err := t.Log.Append(ctx, commit); err != nil {
 		var stored *eventlog.CauseStoredError
@@ -171,25 +180,18 @@ func (t *turn) take(ctx context.Context) error {
 		}
 		return fmt.Errorf("append to the event log: %w", err)
 	}
-	parts := make([]Part, len(commit.Parts))
-	for i, p := range commit.Parts {
-		parts[i] = Part{Stream: p.Stream, Version: p.Version, At: commit.At, Hash: p.Hash, Events: events[i]}
-	}
-	for i, s := range t.writers() {
+	for i, s := range writers {
 		s.stored()
 		s.head.Version, s.head.Hash, s.lastAt = commit.Parts[i].Last(), commit.Parts[i].Hash, commit.At
 	}
-	for _, s := range t.streams() {
-		t.lane.keep(s)
-	}
-	return t.tell(ctx, parts)
+	return t.finish(ctx, v, parts)
 }
 
 // writers are the streams that the turn writes to.
 func (t *turn) writers() []*stream {
-	var writers []*stream
+	writers := make([]*stream, 0, 2)
 	for _, s := range t.streams() {
-		if len(s.pending()) > 0 {
+		if s.decided() > 0 {
 			writers = append(writers, s)
 		}
 	}
@@ -200,7 +202,7 @@ func (t *turn) writers() []*stream {
 // the append proves only what it writes.
 func (t *turn) readAgain(ctx context.Context) error {
 	for _, s := range t.streams() {
-		if len(s.pending()) > 0 {
+		if s.decided() > 0 {
 			continue
 		}
 		head, err := t.Log.Head(ctx, s.name)
@@ -214,55 +216,59 @@ func (t *turn) readAgain(ctx context.Context) error {
 	return nil
 }
 
-// commit is the turn's commit and its events, part by part; without parts where the turn decided nothing.
-func (t *turn) commit() (eventlog.Commit, [][]any, error) {
-	writers := t.writers()
-	if len(writers) == 0 {
-		return eventlog.Commit{}, nil, nil
-	}
-	commit := eventlog.Commit{ID: t.NewID(t.now), At: t.now}
-	events := make([][]any, len(writers))
-	sampleAlone := true
+// commit is the turn's commit, and its parts as they are told.
+func (t *turn) commit(writers []*stream) (eventlog.Commit, []Part, error) {
+	commit := eventlog.Commit{ID: t.NewID(t.now), At: t.now, Parts: make([]eventlog.Part, len(writers))}
+	parts := make([]Part, len(writers))
 	for i, s := range writers {
-		events[i] = s.pending()
-		sampleAlone = sampleAlone && kindOf(events[i]) == eventlog.Sample
+		parts[i] = Part{Stream: s.name, Version: s.head.Version + 1, At: commit.At, Events: s.pending()}
 	}
 	envelope := Envelope{Commit: commit.ID, At: commit.At}
-	if !sampleAlone {
+	if !sampleAlone(parts) {
 		// Totals only grow, so a sample needs no cause: repeated, it is not newer.
 		commit.Cause = causeOf(t.received.Source)
 		envelope.Cause, envelope.CausedAt = commit.Cause, t.received.Source.Timestamp
 	}
 	for i, s := range writers {
-		envelope.Events = events[i]
+		envelope.Events = parts[i].Events
 		body, err := t.Codec.Encode(envelope)
 		if err != nil {
 			return eventlog.Commit{}, nil, err
 		}
-		part := eventlog.Part{
-			Stream: s.name, Version: s.head.Version + 1, Events: len(events[i]),
-			Kind: kindOf(events[i]), Prev: s.head.Hash, Body: body,
+		stored := eventlog.Part{
+			Stream: s.name, Version: parts[i].Version, Events: len(parts[i].Events),
+			Kind: kindOf(parts[i].Events), Prev: s.head.Hash, Body: body,
 		}
-		part.Hash = part.Sum()
-		commit.Parts = append(commit.Parts, part)
+		stored.Hash = stored.Sum()
+		commit.Parts[i], parts[i].Hash = stored, stored.Hash
 	}
-	return commit, events, nil
+	return commit, parts, nil
 }
 
 // finishEarlier finishes a turn that decides nothing: it may have been stored before a
 // crash, and not published.
-func (t *turn) finishEarlier(ctx context.Context) error {
+func (t *turn) finishEarlier(ctx context.Context, v verdict) error {
 	stored, ok, err := t.Log.ByCause(ctx, causeOf(t.received.Source))
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("look a cause up in the event log: %w", err)
-	}
-	if ok {
+	case ok:
 		return t.redeliver(ctx, stored)
+	case v.refused:
+		return &message.RejectedError{Reason: v.rule}
+	}
+	return t.finish(ctx, v, nil)
+}
+
+// finish is the end of a turn that came for the first time.
+func (t *turn) finish(ctx context.Context, v verdict, parts []Part) error {
+	if v.rule != nil {
+		t.Ignored.Count(v.rule)
 	}
 	for _, s := range t.streams() {
 		t.lane.keep(s)
 	}
-	return t.tell(ctx, nil)
+	return t.tell(ctx, parts)
 }
 
 // redeliver publishes what is still true of a turn that was stored earlier, on streams
@@ -270,16 +276,14 @@ func (t *turn) finishEarlier(ctx context.Context) error {
 func (t *turn) redeliver(ctx context.Context, stored eventlog.Commit) error {
 	t.lane.forget(t.point, t.session)
 	t.point, t.session = nil, nil
-	if m, control := t.received.Message.(message.Control); !control || m.Action == message.ActionStart {
-		t.reply = nil // the stored events give the answer
-	}
+	// What was stored gives the answer, and what was stored was not refused.
+	t.again, t.refusal = nil, ""
 	parts := make([]Part, len(stored.Parts))
 	for i, p := range stored.Parts {
-		envelope, err := t.Codec.Decode(p.Body)
-		if err != nil {
-			return &message.RejectedError{Reason: fmt.Errorf("%w: %s: %w", eventlog.ErrDamaged, p.Stream, err)}
+		var err error
+		if parts[i], err = t.decode(p); err != nil {
+			return err
 		}
-		parts[i] = Part{Stream: p.Stream, Version: p.Version, At: envelope.At, Hash: p.Hash, Events: envelope.Events}
 		fresh := emptyStream(p.Stream)
 		if err := t.rehydrate(ctx, fresh); err != nil {
 			return err
@@ -295,14 +299,8 @@ func (t *turn) redeliver(ctx context.Context, stored eventlog.Commit) error {
 
 // tell publishes what the turn tells the world and notes the sign of life that it was.
 func (t *turn) tell(ctx context.Context, parts []Part) error {
-	p := Publication{Parts: parts, SampleAlone: len(parts) > 0}
-	for _, part := range parts {
-		p.SampleAlone = p.SampleAlone && kindOf(part.Events) == eventlog.Sample
-	}
-	p.Messages = t.messages(parts)
-	if t.reply != nil {
-		p.Messages = append(p.Messages, t.reply()...)
-	}
+	t.telling = true
+	p := Publication{Messages: t.messages(parts), Parts: parts, SampleAlone: len(parts) > 0 && sampleAlone(parts)}
 	if len(p.Messages) > 0 || len(p.Parts) > 0 {
 		if err := t.Publisher.Publish(ctx, p); err != nil {
 			return fmt.Errorf("publish: %w", err)
@@ -312,6 +310,16 @@ func (t *turn) tell(ctx context.Context, parts []Part) error {
 		return t.heard()
 	}
 	return nil
+}
+
+// sampleAlone tells whether parts hold samples and nothing else.
+func sampleAlone(parts []Part) bool {
+	for _, p := range parts {
+		if kindOf(p.Events) != eventlog.Sample {
+			return false
+		}
+	}
+	return true
 }
 
 // kindOf says what a part with these events is.

@@ -27,7 +27,7 @@ var (
 	refusedRules = []error{
 		chargingpoint.ErrProof, chargingpoint.ErrUnknownPoint,
 		session.ErrUnknownSession, session.ErrForeignPoint, session.ErrForeignDriver,
-		domain.ErrOutOfRange, domain.ErrID, ErrUnknownAction, ErrIncomplete,
+		domain.ErrOutOfRange, domain.ErrID, ErrUnknownAction, ErrIncomplete, ErrFromLater,
 	}
 )
 
