@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"evcharging/application/network"
+	"evcharging/domain"
 )
 
 // Client reads a Central's pages.
@@ -18,18 +22,32 @@ type Client struct {
 }
 
 // Points are all points.
-func (c Client) Points(ctx context.Context) (points []Point, err error) {
-	return points, c.get(ctx, "/points", &points)
+func (c Client) Points(ctx context.Context) ([]network.Point, error) {
+	var shown []point
+	err := c.get(ctx, "/points", &shown)
+	points := make([]network.Point, len(shown))
+	for i, p := range shown {
+		points[i] = p.read()
+	}
+	return points, err
 }
 
 // Sessions are the open sessions and those that closed last.
-func (c Client) Sessions(ctx context.Context) (sessions []Session, err error) {
-	return sessions, c.get(ctx, "/sessions", &sessions)
+func (c Client) Sessions(ctx context.Context) ([]network.Session, error) {
+	var shown []supply
+	err := c.get(ctx, "/sessions", &shown)
+	sessions := make([]network.Session, len(shown))
+	for i, s := range shown {
+		sessions[i] = s.read()
+	}
+	return sessions, err
 }
 
 // Session is one session.
-func (c Client) Session(ctx context.Context, id string) (s Session, err error) {
-	return s, c.get(ctx, "/sessions/"+id, &s)
+func (c Client) Session(ctx context.Context, id domain.SessionID) (network.Session, error) {
+	var shown supply
+	err := c.get(ctx, "/sessions/"+url.PathEscape(string(id)), &shown)
+	return shown.read(), err
 }
 
 func (c Client) get(ctx context.Context, page string, to any) error {
@@ -48,7 +66,7 @@ func (c Client) get(ctx context.Context, page string, to any) error {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1_000))
 		return fmt.Errorf("Central at %s says: %s", c.Address, strings.TrimSpace(string(text)))
 	}
-	if err := json.UnmarshalRead(response.Body, to); err != nil {
+	if err := json.UnmarshalRead(response.Body, to, figures); err != nil {
 		return fmt.Errorf("understand what Central at %s answers: %w", c.Address, err)
 	}
 	return nil

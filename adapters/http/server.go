@@ -71,7 +71,7 @@ func pages(source Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /points", func(w http.ResponseWriter, _ *http.Request) {
 		points := source.Points()
-		all := make([]Point, len(points))
+		all := make([]point, len(points))
 		for i, p := range points {
 			all[i] = pointOf(p)
 		}
@@ -88,9 +88,9 @@ func pages(source Source) http.Handler {
 	})
 	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) {
 		open, closed := source.Sessions()
-		all := make([]Session, 0, len(open)+len(closed))
+		all := make([]supply, 0, len(open)+len(closed))
 		for _, s := range append(open, closed...) {
-			all = append(all, sessionOf(s))
+			all = append(all, supplyOf(s))
 		}
 		answer(w, all)
 	})
@@ -102,7 +102,7 @@ func pages(source Source) http.Handler {
 		case !ok:
 			http.Error(w, "no such session", http.StatusNotFound)
 		default:
-			answer(w, sessionOf(s))
+			answer(w, supplyOf(s))
 		}
 	})
 	mux.HandleFunc("GET /log", func(w http.ResponseWriter, r *http.Request) {
@@ -130,5 +130,5 @@ func pages(source Source) http.Handler {
 
 func answer(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.MarshalWrite(w, value, jsontext.WithIndent("  "))
+	_ = json.MarshalWrite(w, value, figures, jsontext.WithIndent("  "))
 }

@@ -3,87 +3,139 @@ package http
 import (
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"evcharging/application/network"
 	"evcharging/domain"
+	"evcharging/domain/chargingpoint"
+	"evcharging/domain/session"
 )
 
-// Point is a point as the pages show it. Figures are exact decimals: EUR/kWh, kW, kWh, EUR.
-type Point struct {
-	ID        domain.PointID `json:"id"`
-	Location  string         `json:"location"`
-	Price     jsontext.Value `json:"price"`
-	State     string         `json:"state"`
-	NotHeard  bool           `json:"not_heard_since_start,omitzero"`
-	UpdatedAt string         `json:"updated_at"`
-	Version   uint64         `json:"version"`
-	Supply    *Session       `json:"supply,omitempty"`
+// point is a point as the pages show it.
+type point struct {
+	ID        domain.PointID          `json:"id"`
+	Location  string                  `json:"location"`
+	Price     domain.MicroEurosPerKWh `json:"price"`
+	PriceSet  bool                    `json:"price_set_by_operator,omitzero"`
+	State     chargingpoint.State     `json:"state"`
+	NotHeard  bool                    `json:"not_heard_since_start,omitzero"`
+	Since     domain.UnixMillis       `json:"since,omitzero"`
+	UpdatedAt domain.UnixMillis       `json:"updated_at,omitzero"`
+	Supply    *supply                 `json:"supply,omitempty"`
 }
 
-// Session is a session as the pages show it.
-type Session struct {
-	ID        domain.SessionID `json:"id"`
-	Point     domain.PointID   `json:"cp_id"`
-	Driver    domain.DriverID  `json:"driver_id"`
-	Status    string           `json:"status"`
-	Price     jsontext.Value   `json:"price"`
-	Power     jsontext.Value   `json:"kw"`
-	Energy    jsontext.Value   `json:"total_kwh"`
-	Amount    jsontext.Value   `json:"total_eur"`
-	GrantedAt string           `json:"granted_at"`
-	StartedAt string           `json:"started_at,omitzero"`
-	Cause     string           `json:"cause,omitzero"`
-	Ticket    *Ticket          `json:"ticket,omitempty"`
+// supply is a session as the pages show it.
+type supply struct {
+	ID        domain.SessionID        `json:"id"`
+	Point     domain.PointID          `json:"cp_id"`
+	Driver    domain.DriverID         `json:"driver_id"`
+	Status    session.Status          `json:"status"`
+	Price     domain.MicroEurosPerKWh `json:"price"`
+	Power     domain.Watts            `json:"kw"`
+	Energy    domain.MilliwattHours   `json:"total_kwh"`
+	Amount    domain.MicroEuros       `json:"total_eur"`
+	GrantedAt domain.UnixMillis       `json:"granted_at,omitzero"`
+	StartedAt domain.UnixMillis       `json:"started_at,omitzero"`
+	Cause     session.Cause           `json:"cause,omitzero"`
+	Ticket    *ticket                 `json:"ticket,omitempty"`
 }
 
-// Ticket is a ticket as the pages show it.
-type Ticket struct {
-	ID        domain.TicketID `json:"ticket_id"`
-	Revision  int             `json:"revision"`
-	StartedAt string          `json:"started_at"`
-	EndedAt   string          `json:"ended_at"`
-	Energy    jsontext.Value  `json:"total_kwh"`
-	Price     jsontext.Value  `json:"price"`
-	Amount    jsontext.Value  `json:"total_eur"`
-	Reason    string          `json:"reason"`
+// ticket is a ticket as the pages show it.
+type ticket struct {
+	ID        domain.TicketID         `json:"ticket_id"`
+	Revision  int                     `json:"revision"`
+	StartedAt domain.UnixMillis       `json:"started_at"`
+	EndedAt   domain.UnixMillis       `json:"ended_at"`
+	Energy    domain.MilliwattHours   `json:"total_kwh"`
+	Price     domain.MicroEurosPerKWh `json:"price"`
+	Amount    domain.MicroEuros       `json:"total_eur"`
+	Reason    string                  `json:"reason"`
 }
 
-func pointOf(p network.Point) Point {
-	shown := Point{
-		ID: p.ID, Location: p.Location, Price: exact(p.Price), State: string(p.State), NotHeard: p.NotHeard,
-		UpdatedAt: instant(p.UpdatedAt), Version: uint64(p.Version),
+// figures are JSON numbers with all their decimals (kWh, kW, EUR, EUR/kWh), instants RFC 3339.
+var figures = json.JoinOptions(
+	json.WithMarshalers(json.JoinMarshalers(
+		written[domain.MicroEurosPerKWh](), written[domain.MicroEuros](), written[domain.MilliwattHours](), written[domain.Watts](),
+		json.MarshalToFunc(func(e *jsontext.Encoder, t domain.UnixMillis) error {
+			return e.WriteToken(jsontext.String(t.Time().Format(time.RFC3339Nano)))
+		}),
+	)),
+	json.WithUnmarshalers(json.JoinUnmarshalers(
+		readBy(domain.ParsePrice), readBy(domain.ParseEUR), readBy(domain.ParseKWh), readBy(domain.ParseKW),
+		json.UnmarshalFromFunc(func(d *jsontext.Decoder, to *domain.UnixMillis) error {
+			var text string
+			if err := json.UnmarshalDecode(d, &text); err != nil {
+				return err
+			}
+			t, err := time.Parse(time.RFC3339Nano, text)
+			*to = domain.At(t)
+			return err
+		}),
+	)),
+)
+
+func written[F interface{ String() string }]() *json.Marshalers {
+	return json.MarshalToFunc(func(e *jsontext.Encoder, figure F) error {
+		return e.WriteValue(jsontext.Value(figure.String()))
+	})
+}
+
+func readBy[F any](parse func(string) (F, error)) *json.Unmarshalers {
+	return json.UnmarshalFromFunc(func(d *jsontext.Decoder, to *F) (err error) {
+		value, err := d.ReadValue()
+		if err == nil {
+			*to, err = parse(string(value))
+		}
+		return err
+	})
+}
+
+func pointOf(p network.Point) point {
+	shown := point{
+		ID: p.ID, Location: p.Location, Price: p.Price, PriceSet: p.PriceSet, State: p.State, NotHeard: p.NotHeard,
+		Since: p.Since, UpdatedAt: p.UpdatedAt,
 	}
 	if p.Supply != nil {
-		s := sessionOf(*p.Supply)
+		s := supplyOf(*p.Supply)
 		shown.Supply = &s
 	}
 	return shown
 }
 
-func sessionOf(s network.Session) Session {
-	shown := Session{
-		ID: s.ID, Point: s.Point, Driver: s.Driver, Status: string(s.Status), Price: exact(s.Price),
-		Power: exact(s.Power), Energy: exact(s.Energy), Amount: exact(s.Amount),
-		GrantedAt: instant(s.GrantedAt), StartedAt: instant(s.StartedAt), Cause: string(s.Cause),
+func (p point) read() network.Point {
+	read := network.Point{
+		ID: p.ID, Location: p.Location, Price: p.Price, PriceSet: p.PriceSet, State: p.State, NotHeard: p.NotHeard,
+		Since: p.Since, UpdatedAt: p.UpdatedAt,
+	}
+	if p.Supply != nil {
+		s := p.Supply.read()
+		read.Supply = &s
+	}
+	return read
+}
+
+func supplyOf(s network.Session) supply {
+	shown := supply{
+		ID: s.ID, Point: s.Point, Driver: s.Driver, Status: s.Status, Price: s.Price,
+		Power: s.Power, Energy: s.Energy, Amount: s.Amount, GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, Cause: s.Cause,
 	}
 	if t := s.Ticket; t != nil {
-		shown.Ticket = &Ticket{
-			ID: t.ID, Revision: t.Revision, StartedAt: instant(t.StartedAt), EndedAt: instant(t.EndedAt),
-			Energy: exact(t.Energy), Price: exact(t.Price), Amount: exact(t.Amount), Reason: t.Reason,
-		}
+		shown.Ticket = &ticket{t.ID, t.Revision, t.StartedAt, t.EndedAt, t.Energy, t.Price, t.Amount, t.Reason}
 	}
 	return shown
 }
 
-// exact is a figure as a JSON number with all its decimals.
-func exact(figure interface{ String() string }) jsontext.Value {
-	return jsontext.Value(figure.String())
-}
-
-func instant(t domain.UnixMillis) string {
-	if t == 0 {
-		return ""
+func (s supply) read() network.Session {
+	read := network.Session{
+		ID: s.ID, Point: s.Point, Driver: s.Driver, Status: s.Status, Price: s.Price,
+		Power: s.Power, Energy: s.Energy, Amount: s.Amount, GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, Cause: s.Cause,
 	}
-	return t.Time().Format(time.RFC3339Nano)
+	if t := s.Ticket; t != nil {
+		read.Ticket = &session.Ticket{
+			ID: t.ID, Revision: t.Revision, StartedAt: t.StartedAt, EndedAt: t.EndedAt,
+			Energy: t.Energy, Price: t.Price, Amount: t.Amount, Reason: t.Reason,
+		}
+	}
+	return read
 }

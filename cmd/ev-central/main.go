@@ -1,0 +1,166 @@
+// ev-central governs the network: it registers and authenticates charging points,
+// authorizes supplies, watches state, stops and resumes points, bills, and keeps the
+// event log. Its subcommands do, from any machine, what an operator does at its panel.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"evcharging/adapters/console"
+	"evcharging/adapters/http"
+	"evcharging/adapters/kafka"
+	"evcharging/application/message"
+	"evcharging/cmd/internal/central"
+	"evcharging/cmd/internal/program"
+	"evcharging/domain"
+	"evcharging/domain/session"
+)
+
+type commandLine struct {
+	program.Common
+	Serve    serve    `cmd:"" default:"withargs"`
+	Stop     stop     `cmd:"" help:"Take a point, or all, out of order: what it supplies ends and is billed."`
+	Resume   resume   `cmd:"" help:"Let a point, or all, supply again."`
+	Start    start    `cmd:"" help:"Start a supply at a point for a driver."`
+	Price    price    `cmd:"" help:"Set the price of a point, or of all, over the point's own."`
+	Points   points   `cmd:"" help:"List the points, as a Central's pages have them."`
+	Sessions sessions `cmd:"" help:"List the open sessions, and those that closed last."`
+	Ticket   ticket   `cmd:"" help:"Show a session's bill."`
+}
+
+func main() {
+	os.Exit(program.Main("ev-central",
+		"Governs a network of charging points: registers and authenticates them, grants supplies, watches, stops and resumes, bills, and keeps the event log.",
+		&commandLine{}, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+type serve struct {
+	Host         string                  `env:"CENTRAL_HOST" default:"0.0.0.0" placeholder:"HOST" help:"Address to listen on for the authentication of Monitors."`
+	Port         int                     `env:"CENTRAL_PORT" default:"7000" max:"65535" placeholder:"PORT" help:"Port to listen on for it."`
+	Log          string                  `default:"evcharging-data" placeholder:"DIR" help:"Folder of the embedded event log; it is made where it is missing."`
+	Mongo        string                  `env:"MONGO_URI" placeholder:"URI" help:"MongoDB for projections. Not supported by this version: it is named in a warning."`
+	HTTP         string                  `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only; 'off' for none."`
+	Secrets      string                  `placeholder:"FILE" help:"File of lines 'id secret': only these points are let in. Without it the network is open."`
+	TakeUp       time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long a granted supply may take to begin, plugging in included."`
+	Silence      time.Duration           `default:"60s" min:"5s" placeholder:"DURATION" help:"How long a running supply may be without a report before it ends as DISCONNECTED."`
+	FinalReport  time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long Central waits for the final report of a supply that it ended."`
+	DefaultPrice domain.MicroEurosPerKWh `env:"DEFAULT_PRICE_EUR_KWH" default:"0.30" placeholder:"EUR" help:"Price in EUR per kWh of a point that registers without one."`
+}
+
+// Run is Central's role.
+func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) error {
+	config := central.Config{
+		Kafka:       kafka.Config{Brokers: c.Kafka, ClientID: "ev-central"},
+		LogDir:      s.Log,
+		Listen:      net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
+		HTTP:        s.HTTP,
+		SecretsFile: s.Secrets,
+		Patience:    session.Patience{TakeUp: s.TakeUp, Silence: s.Silence, FinalReport: s.FinalReport}, DefaultPrice: s.DefaultPrice,
+	}
+	if s.HTTP == "off" {
+		config.HTTP = ""
+	}
+	var warnings []string
+	if s.Mongo != "" {
+		warnings = append(warnings, "MongoDB is not supported by this version: the event log is embedded, in "+s.Log)
+	}
+	return central.Run(ctx, p, config, c.LogLevel, warnings)
+}
+
+type target struct {
+	Point string `arg:"" help:"The point's id, or 'all' for every point that is registered now."`
+}
+
+type stop struct{ target }
+
+// Run takes points out of order.
+func (s *stop) Run(ctx context.Context, p *program.Process, c *commandLine) error {
+	return s.ask(ctx, p, c, message.Control{Action: message.ActionStop})
+}
+
+type resume struct{ target }
+
+// Run lets points supply again.
+func (r *resume) Run(ctx context.Context, p *program.Process, c *commandLine) error {
+	return r.ask(ctx, p, c, message.Control{Action: message.ActionResume})
+}
+
+type price struct {
+	target
+	Price string `arg:"" name:"eur" help:"EUR per kWh for supplies granted from now on, or 'auto': the point's own."`
+}
+
+// Run sets prices.
+func (s *price) Run(ctx context.Context, p *program.Process, c *commandLine) error {
+	price, err := central.ParsePrice(s.Price)
+	if err != nil {
+		return program.UsageError(err)
+	}
+	return s.ask(ctx, p, c, message.Control{Action: message.ActionPrice, Price: price})
+}
+
+type start struct {
+	Point  domain.PointID  `arg:"" help:"The point's id."`
+	Driver domain.DriverID `arg:"" help:"The driver's id."`
+}
+
+// Run starts a supply.
+func (s *start) Run(ctx context.Context, p *program.Process, c *commandLine) error {
+	return central.Ask(ctx, p, kafkaOf(c, p), string(s.Point), message.Control{Action: message.ActionStart, Driver: s.Driver})
+}
+
+func (t target) ask(ctx context.Context, p *program.Process, c *commandLine, control message.Control) error {
+	return central.Ask(ctx, p, kafkaOf(c, p), t.Point, control)
+}
+
+func kafkaOf(c *commandLine, p *program.Process) kafka.Config {
+	return kafka.Config{Brokers: c.Kafka, ClientID: "ev-central-operator", Logger: p.Logger}
+}
+
+type pages struct {
+	HTTP string `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of a running Central's pages."`
+}
+
+type points struct{ pages }
+
+// Run lists the points.
+func (s *points) Run(ctx context.Context, p *program.Process) error {
+	points, err := http.Client{Address: s.HTTP}.Points(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Stdout, console.Points(points))
+	return nil
+}
+
+type sessions struct{ pages }
+
+// Run lists sessions.
+func (s *sessions) Run(ctx context.Context, p *program.Process) error {
+	sessions, err := http.Client{Address: s.HTTP}.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Stdout, console.Sessions(sessions))
+	return nil
+}
+
+type ticket struct {
+	pages
+	Session string `arg:"" help:"The session's id."`
+}
+
+// Run shows a bill.
+func (s *ticket) Run(ctx context.Context, p *program.Process) error {
+	session, err := http.Client{Address: s.HTTP}.Session(ctx, domain.SessionID(s.Session))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Stdout, console.Ticket(session))
+	return nil
+}

@@ -1,0 +1,192 @@
+package central
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"evcharging/adapters/console"
+	"evcharging/adapters/kafka"
+	"evcharging/application/message"
+	"evcharging/application/network"
+	"evcharging/domain"
+)
+
+// allPoints stands for every point that is registered at the moment.
+const allPoints = "all"
+
+// Commands are what an operator types at Central's panel.
+func (n *Node) Commands() []console.Command {
+	point := console.Arg{Name: "POINT", Values: n.pointIDs}
+	pointOrAll := console.Arg{Name: "POINT|all", Values: func() []string { return append([]string{allPoints}, n.pointIDs()...) }}
+	return []console.Command{
+		{
+			Name: "stop", Args: []console.Arg{pointOrAll}, Help: "takes a point out of order; what it supplies ends and is billed",
+			Run: func(ctx context.Context, call console.Call) (string, error) {
+				return n.operate(ctx, call, message.Control{Action: message.ActionStop})
+			},
+		},
+		{
+			Name: "resume", Args: []console.Arg{pointOrAll}, Help: "lets a point supply again",
+			Run: func(ctx context.Context, call console.Call) (string, error) {
+				return n.operate(ctx, call, message.Control{Action: message.ActionResume})
+			},
+		},
+		{
+			Name: "start", Args: []console.Arg{point, {Name: "DRIVER", Values: n.driverIDs}}, Help: "starts a supply at a point for a driver",
+			Run: n.start,
+		},
+		{
+			Name: "price", Args: []console.Arg{pointOrAll, {Name: "EUR|auto"}}, Help: "sets a point's price in EUR per kWh; auto hands it back to the point",
+			Run: func(ctx context.Context, call console.Call) (string, error) {
+				price, err := ParsePrice(call.Args[1])
+				if err != nil {
+					return "", err
+				}
+				return n.operate(ctx, call, message.Control{Action: message.ActionPrice, Price: price})
+			},
+		},
+		{
+			Name: "points", Help: "lists the points",
+			Run: func(context.Context, console.Call) (string, error) { return console.Points(n.feed.Points()), nil },
+		},
+		{
+			Name: "sessions", Help: "lists the open sessions, and those that closed last",
+			Run: func(context.Context, console.Call) (string, error) {
+				open, closed := n.feed.Sessions()
+				return console.Sessions(append(open, closed...)), nil
+			},
+		},
+		{
+			Name: "ticket", Args: []console.Arg{{Name: "SESSION", Values: n.sessionIDs}}, Help: "shows a session's bill",
+			Run: func(ctx context.Context, call console.Call) (string, error) {
+				s, ok, err := n.feed.Session(ctx, domain.SessionID(call.Args[0]))
+				if err == nil && !ok {
+					err = fmt.Errorf("there is no session %s; sessions lists them", call.Args[0])
+				}
+				if err != nil {
+					return "", err
+				}
+				return console.Ticket(s), nil
+			},
+		},
+	}
+}
+
+// ParsePrice reads a price in EUR per kWh; nil is auto: the point's own.
+func ParsePrice(text string) (*domain.MicroEurosPerKWh, error) {
+	if strings.EqualFold(text, "auto") {
+		return nil, nil
+	}
+	price, err := domain.ParsePrice(text)
+	if err != nil {
+		return nil, fmt.Errorf("a price is a number of EUR per kWh, or auto: %w", err)
+	}
+	return &price, nil
+}
+
+// Describe says in one line what Central answered.
+func Describe(m message.Message) string {
+	switch m := m.(type) {
+	case message.PointState:
+		return fmt.Sprintf("%s is %s, %s EUR/kWh", m.Point, m.State, m.Price)
+	case message.Answer:
+		return fmt.Sprintf("%s may supply %s: session %s", m.Point, m.Driver, m.Session)
+	}
+	return ""
+}
+
+func (n *Node) operate(ctx context.Context, call console.Call, c message.Control) (string, error) {
+	if !strings.EqualFold(call.Args[0], allPoints) {
+		c.Point = domain.PointID(call.Args[0])
+		if err := domain.CheckID(c.Point); err != nil {
+			return "", err
+		}
+		answer, err := n.operator.Ask(ctx, c)
+		if err != nil {
+			return "", err
+		}
+		return Describe(answer), nil
+	}
+	var points []domain.PointID
+	for _, p := range n.feed.Points() {
+		points = append(points, p.ID)
+	}
+	if err := n.operator.AskEach(ctx, points, c, call.Progress); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s: %d points done", c.Action, len(points)), nil
+}
+
+func (n *Node) start(ctx context.Context, call console.Call) (string, error) {
+	c := message.Control{Action: message.ActionStart, Point: domain.PointID(call.Args[0]), Driver: domain.DriverID(call.Args[1])}
+	if err := domain.CheckID(c.Point); err != nil {
+		return "", err
+	}
+	if err := domain.CheckID(c.Driver); err != nil {
+		return "", err
+	}
+	answer, err := n.operator.Ask(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	return Describe(answer), nil
+}
+
+func (n *Node) pointIDs() []string {
+	var ids []string
+	for _, p := range n.feed.Points() {
+		ids = append(ids, string(p.ID))
+	}
+	return ids
+}
+
+func (n *Node) sessionIDs() []string {
+	open, closed := n.feed.Sessions()
+	var ids []string
+	for _, s := range append(open, closed...) {
+		ids = append(ids, string(s.ID))
+	}
+	return ids
+}
+
+func (n *Node) driverIDs() []string {
+	open, closed := n.feed.Sessions()
+	var ids []string
+	for _, s := range append(open, closed...) {
+		ids = append(ids, string(s.Driver))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// Look is the node as a console sees it.
+func (n *Node) Look() console.Source { return look{n} }
+
+type look struct{ node *Node }
+
+func (l look) Changed() uint64                                 { return l.node.feed.Changed() }
+func (l look) Snapshot(window network.Window) network.Snapshot { return l.node.feed.Snapshot(window) }
+
+func (l look) Status() console.Status {
+	n := l.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	status := console.Status{
+		Network: "EVCharging", Broker: strings.Join(n.config.Kafka.Brokers, ","), Now: now(),
+		DeadLetters: deadLettered(n.transport.Stats()),
+	}
+	for _, text := range n.warnings {
+		status.Warnings = append(status.Warnings, text)
+	}
+	slices.Sort(status.Warnings)
+	return status
+}
+
+func deadLettered(stats map[string]kafka.TopicStats) (n uint64) {
+	for _, topic := range stats {
+		n += topic.DeadLettered
+	}
+	return n
+}

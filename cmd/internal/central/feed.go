@@ -1,0 +1,190 @@
+package central
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"evcharging/adapters/jsonl"
+	"evcharging/adapters/memory"
+	"evcharging/application/central"
+	"evcharging/application/eventlog"
+	"evcharging/application/network"
+	"evcharging/domain"
+	"evcharging/domain/session"
+)
+
+// feed keeps the projections in memory (the panel's network and the deadlines) as the log
+// has them. It is told every stored part; where one is missing, it asks the log.
+type feed struct {
+	central   *central.Central
+	deadlines *memory.Deadlines
+
+	mu      sync.Mutex
+	network *network.Network
+	applied map[eventlog.Stream]eventlog.Version // of the streams that are open
+}
+
+func newFeed(c *central.Central, deadlines *memory.Deadlines) *feed {
+	return &feed{
+		central: c, deadlines: deadlines,
+		network: network.New(), applied: map[eventlog.Stream]eventlog.Version{},
+	}
+}
+
+// restore takes in every open stream of the log. A stream that can't be read is said
+// and left out: the others go on.
+func (f *feed) restore(ctx context.Context, damaged func(error)) error {
+	open, err := f.central.Log.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("read the open streams of the event log: %w", err)
+	}
+	for _, stream := range open {
+		parts, err := f.central.Restore(ctx, stream)
+		if err == nil {
+			f.mu.Lock()
+			err = f.apply(parts)
+			f.mu.Unlock()
+		}
+		if err != nil {
+			damaged(err)
+		}
+	}
+	return nil
+}
+
+// handle takes what a turn stored.
+func (f *feed) handle(ctx context.Context, p central.Publication) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, part := range p.Parts {
+		parts := []central.Part{part}
+		if next := f.applied[part.Stream] + 1; part.Version > next {
+			// A turn before this one was stored and not told: its record will come again, but
+			// what is shown must not wait for it.
+			var err error
+			if parts, err = f.central.Restore(ctx, part.Stream); err != nil {
+				return err
+			}
+		}
+		if err := f.apply(parts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *feed) apply(parts []central.Part) error {
+	for _, part := range parts {
+		last := part.Version + eventlog.Version(len(part.Events)) - 1
+		if last <= f.applied[part.Stream] {
+			continue
+		}
+		if err := f.network.Apply(part.Stream, part.Version, part.At, part.Events...); err != nil {
+			return err
+		}
+		f.deadlines.Apply([]central.Part{part})
+		f.applied[part.Stream] = last
+		if closes(part.Events) {
+			delete(f.applied, part.Stream)
+		}
+	}
+	return nil
+}
+
+func closes(events []any) bool {
+	for _, e := range events {
+		switch e.(type) {
+		case session.SupplyRefused, session.TicketIssued, session.TicketRevised:
+			return true
+		}
+	}
+	return false
+}
+
+// say puts a message of Central's own on the panel.
+func (f *feed) say(level network.Level, text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.network.Say(domain.At(time.Now()), level, text)
+}
+
+// Snapshot is what is seen of the network through a window.
+func (f *feed) Snapshot(w network.Window) network.Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.network.Snapshot(w)
+}
+
+// Changed grows with everything that changes what is shown.
+func (f *feed) Changed() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.network.Changed()
+}
+
+// Points is http.Source's.
+func (f *feed) Points() []network.Point {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.network.Points()
+}
+
+// Sessions is http.Source's.
+func (f *feed) Sessions() (open, closed []network.Session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.network.Open(), f.network.Closed(network.ClosedLimit)
+}
+
+// Session is http.Source's.
+func (f *feed) Session(ctx context.Context, id domain.SessionID) (network.Session, bool, error) {
+	f.mu.Lock()
+	s, ok := f.network.Session(id)
+	f.mu.Unlock()
+	if ok {
+		return s, true, nil
+	}
+	parts, err := f.central.Restore(ctx, central.SessionStream(id))
+	if err != nil || len(parts) == 0 {
+		return network.Session{}, false, err
+	}
+	old := network.New()
+	for _, part := range parts {
+		if err := old.Apply(part.Stream, part.Version, part.At, part.Events...); err != nil {
+			return network.Session{}, false, err
+		}
+	}
+	s, ok = old.Session(id)
+	return s, ok, nil
+}
+
+// Log is http.Source's.
+func (f *feed) Log(ctx context.Context, from eventlog.Position) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for commit, err := range f.central.Log.All(ctx, from) {
+			var line []byte
+			if err == nil {
+				line, err = jsonl.Encode(commit)
+			}
+			if !yield(line, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// signs tells the panel, too, that a point was heard.
+type signs struct {
+	memory.Signs
+	feed *feed
+}
+
+func (s *signs) Heard(ctx context.Context, point domain.PointID, sign central.Sign) error {
+	s.feed.mu.Lock()
+	s.feed.network.Heard(point, sign.HeardAt)
+	s.feed.mu.Unlock()
+	return s.Signs.Heard(ctx, point, sign)
+}

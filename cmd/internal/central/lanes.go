@@ -1,0 +1,55 @@
+package central
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"evcharging/application/central"
+	"evcharging/application/message"
+	"evcharging/domain"
+)
+
+// lanes keeps each point in one lane, and one turn at a time in each lane.
+type lanes struct {
+	seed  maphash.Seed
+	lanes [64]struct {
+		mu   sync.Mutex
+		lane *central.Lane
+	}
+}
+
+func newLanes(c *central.Central) *lanes {
+	l := &lanes{seed: maphash.MakeSeed()}
+	for i := range l.lanes {
+		l.lanes[i].lane = c.Lane()
+	}
+	return l
+}
+
+// take takes the turn of a record in the lane of its point.
+func (l *lanes) take(ctx context.Context, received message.Received) error {
+	lane := &l.lanes[maphash.String(l.seed, string(pointOf(received.Message)))%uint64(len(l.lanes))]
+	lane.mu.Lock()
+	defer lane.mu.Unlock()
+	return lane.lane.Take(ctx, domain.At(time.Now()), received)
+}
+
+func pointOf(m message.Message) domain.PointID {
+	switch m := m.(type) {
+	case message.Registration:
+		return m.Point
+	case message.Health:
+		return m.Point
+	case message.Request:
+		return m.Point
+	case message.MeterValue:
+		return m.Point
+	case message.Done:
+		return m.Point
+	case message.Control:
+		return m.Point
+	}
+	return ""
+}

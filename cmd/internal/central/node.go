@@ -1,0 +1,298 @@
+// Package central wires Central: the event log, the turns, the bus, Kafka, the
+// authentication port, the pages, and what an operator types.
+package central
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"evcharging/adapters/bbolt"
+	"evcharging/adapters/bus"
+	"evcharging/adapters/eventjson"
+	"evcharging/adapters/http"
+	"evcharging/adapters/kafka"
+	"evcharging/adapters/memory"
+	"evcharging/adapters/tcp"
+	"evcharging/application/central"
+	"evcharging/application/message"
+	"evcharging/application/network"
+	"evcharging/domain"
+	"evcharging/domain/session"
+)
+
+// group is the prefix of the consumer groups: all Centrals of a network share them.
+const group = "ev-central"
+
+// Config is what a Central needs.
+type Config struct {
+	Kafka kafka.Config
+	// LogDir is the folder of the event log.
+	LogDir string
+	// Listen is the host:port of the authentication.
+	Listen string
+	// HTTP is the host:port of the pages; empty: none.
+	HTTP string
+	// SecretsFile is empty in an open network.
+	SecretsFile string
+	// Patience says how long sessions wait.
+	Patience session.Patience
+	// DefaultPrice is that of a registration without one.
+	DefaultPrice domain.MicroEurosPerKWh
+	Logger       *slog.Logger
+}
+
+// Node is a Central that runs.
+type Node struct {
+	config    Config
+	logger    *slog.Logger
+	log       *bbolt.Log
+	transport *kafka.Transport
+	bus       *bus.Bus
+	feed      *feed
+	auth      *tcp.AuthenticationServer
+	pages     *http.Server
+	listening *memory.Listening
+	ignored   *memory.Ignored
+	operator  *Operator
+
+	stopReading context.CancelFunc
+	stopRest    context.CancelFunc
+	reading     sync.WaitGroup
+	rest        sync.WaitGroup
+	failed      chan error
+
+	mu       sync.Mutex
+	warnings map[string]string
+}
+
+// Start starts a Central; it is ready when it returns. ctx bounds the start alone: while
+// the broker is away it waits, and says so.
+func Start(ctx context.Context, config Config) (_ *Node, err error) {
+	n := &Node{
+		config: config, logger: config.Logger,
+		listening: &memory.Listening{}, ignored: &memory.Ignored{},
+		failed: make(chan error, 1), warnings: map[string]string{},
+		stopReading: func() {}, stopRest: func() {},
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	var known central.Secrets
+	if config.SecretsFile != "" {
+		file, err := readSecrets(config.SecretsFile)
+		if err != nil {
+			return nil, err
+		}
+		known = file
+	} else {
+		n.logger.Warn("the network is open: every point is let in (--secrets FILE asks points for a proof)")
+	}
+	if n.log, err = bbolt.Open(config.LogDir, bbolt.Options{}); err != nil {
+		return nil, err
+	}
+	// Listen before anything is said to be ready: a taken port is a clear word at once.
+	if n.auth, err = tcp.ServeAuthentication(config.Listen, known); err != nil {
+		return nil, err
+	}
+	if n.transport, err = kafka.Connect(ctx, config.Kafka); err != nil {
+		return nil, err
+	}
+	if err = n.transport.EnsureTopics(ctx); err != nil {
+		return nil, err
+	}
+	if err = n.alone(ctx); err != nil {
+		return nil, err
+	}
+
+	heard := &signs{}
+	core := &central.Central{
+		Log: n.log, Codec: eventjson.Codec{}, Signs: heard, Listening: n.listening, Ignored: n.ignored,
+		Secrets: known, Patience: config.Patience, DefaultPrice: config.DefaultPrice, NewID: newID,
+	}
+	deadlines := memory.NewDeadlines(heard)
+	n.feed = newFeed(core, deadlines)
+	heard.feed = n.feed
+	if err = n.feed.restore(ctx, func(err error) {
+		n.logger.Error("a stream of the event log can't be read; the others go on", "error", err)
+		n.feed.say(network.Alert, err.Error())
+	}); err != nil {
+		return nil, err
+	}
+	if n.bus, err = bus.Start(
+		bus.Handler{Name: "projections", Topics: []bus.Topic{bus.Lifecycle, bus.Samples}, Handle: n.feed.handle},
+		bus.Handler{Name: "kafka", Topics: []bus.Topic{bus.Messages}, Handle: func(ctx context.Context, p central.Publication) error {
+			return n.transport.Send(ctx, p.Messages...)
+		}},
+	); err != nil {
+		return nil, err
+	}
+	core.Publisher = n.bus
+	if config.HTTP != "" {
+		if n.pages, err = http.Serve(config.HTTP, n.feed); err != nil {
+			return nil, err
+		}
+	}
+
+	n.listening.Deaf(now())
+	reading, stopReading := context.WithCancel(context.Background())
+	rest, stopRest := context.WithCancel(context.Background())
+	n.stopReading, n.stopRest = stopReading, stopRest
+	n.operator = StartOperator(rest, n.transport)
+	lanes := newLanes(core)
+	topics := n.transport.Topics()
+	n.reading.Go(func() {
+		n.fail(n.transport.Group(reading, group, []string{
+			topics.Register, topics.Health, topics.Request, topics.Telemetry, topics.Done, topics.Control,
+		}, lanes.take))
+	})
+	n.rest.Go(func() { n.transport.Watch(rest, n.brokerChanged) })
+	n.rest.Go(func() { n.watchDeadlines(rest, deadlines) })
+	if err = n.operator.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func now() domain.UnixMillis { return domain.At(time.Now()) }
+
+// newID is a UUIDv7 of an instant: its random part is a new UUID's.
+func newID(at domain.UnixMillis) uuid.UUID {
+	id := uuid.Must(uuid.NewV7())
+	for i := range 6 {
+		id[i] = byte(at >> (40 - 8*i))
+	}
+	return id
+}
+
+// alone is nil where no other Central of the group is live: two embedded logs would
+// split the truth. A Central that was killed leaves the group after its session's timeout.
+func (n *Node) alone(ctx context.Context) error {
+	for waited := false; ; waited = true {
+		members, err := n.transport.Members(ctx, group, n.transport.Topics().Control)
+		if err != nil {
+			return err
+		}
+		if members == 0 {
+			return nil
+		}
+		if waited {
+			return fmt.Errorf("another Central of this network is running (%d in consumer group %s): two embedded event logs would split the truth; stop it first", members, group)
+		}
+		n.logger.Warn("a Central is a member of the group still; waiting for it to leave", "group", group)
+		if err := n.transport.WaitForNoMembers(ctx, group, n.transport.Topics().Control); err != nil {
+			return err
+		}
+	}
+}
+
+func (n *Node) watchDeadlines(ctx context.Context, index central.DeadlineIndex) {
+	watch := &central.Watch{Index: index, Listening: n.listening, Poster: poster{n.transport}}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := watch.Tick(ctx, now()); err != nil && ctx.Err() == nil {
+				n.logger.Debug("deadlines wait", "error", err)
+			}
+		}
+	}
+}
+
+type poster struct{ transport *kafka.Transport }
+
+func (p poster) Post(ctx context.Context, controls []message.Control) error {
+	messages := make([]message.Message, len(controls))
+	for i, c := range controls {
+		messages[i] = c
+	}
+	return p.transport.Send(ctx, messages...)
+}
+
+func (n *Node) brokerChanged(up bool, err error) {
+	n.listening.Deaf(now())
+	if up {
+		n.warn("broker", "")
+		n.feed.say(network.Info, "the broker answers again")
+		return
+	}
+	n.warn("broker", "the broker is away")
+	n.feed.say(network.Alert, fmt.Sprintf("the broker is away: %v", err))
+}
+
+// warn sets or, with an empty text, takes back a warning.
+func (n *Node) warn(about, text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if text == "" {
+		delete(n.warnings, about)
+	} else {
+		n.warnings[about] = text
+	}
+}
+
+// fail notes why the node can't go on.
+func (n *Node) fail(err error) {
+	if err == nil {
+		return
+	}
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+// Failed gives the error after which the node can't go on.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// AuthAddr is the address of the authentication, HTTPAddr that of the pages (empty: none).
+func (n *Node) AuthAddr() string { return n.auth.Addr() }
+
+// HTTPAddr is the address of the pages; empty where there are none.
+func (n *Node) HTTPAddr() string {
+	if n.pages == nil {
+		return ""
+	}
+	return n.pages.Addr()
+}
+
+// Close stops gracefully: no new turns, the running ones are finished, then everything
+// that they need is closed. It may be called on a node whose start failed.
+func (n *Node) Close() error {
+	var errs []error
+	n.stopReading()
+	n.reading.Wait()
+	n.stopRest()
+	n.rest.Wait()
+	if n.pages != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		errs = append(errs, n.pages.Close(ctx))
+		cancel()
+	}
+	if n.auth != nil {
+		errs = append(errs, n.auth.Close())
+	}
+	if n.operator != nil {
+		n.operator.wait()
+	}
+	if n.bus != nil {
+		errs = append(errs, n.bus.Close())
+	}
+	if n.transport != nil {
+		errs = append(errs, n.transport.Close())
+	}
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	return errors.Join(errs...)
+}
