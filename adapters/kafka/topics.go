@@ -1,0 +1,273 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// Topics are the names of the contract's topics. An empty one has the contract's name.
+type Topics struct {
+	Register, Health, Commands, Request, Auth, Start, Telemetry, Done, Ticket, State, Control string
+}
+
+// DefaultTopics are the contract's names.
+func DefaultTopics() Topics { return topicsOf(defaultNames) }
+
+var defaultNames = [records]string{
+	register: "ev.register", health: "ev.health", commands: "ev.commands", request: "ev.supply.request",
+	auth: "ev.supply.auth", start: "ev.supply.start", telemetry: "ev.supply.telemetry", done: "ev.supply.done",
+	ticket: "ev.supply.ticket", state: "ev.cp.state", control: "ev.control",
+}
+
+func topicsOf(n [records]string) Topics {
+	return Topics{
+		Register: n[register], Health: n[health], Commands: n[commands], Request: n[request], Auth: n[auth],
+		Start: n[start], Telemetry: n[telemetry], Done: n[done], Ticket: n[ticket], State: n[state], Control: n[control],
+	}
+}
+
+func (t Topics) names() [records]string {
+	names := [records]string{
+		register: t.Register, health: t.Health, commands: t.Commands, request: t.Request, auth: t.Auth,
+		start: t.Start, telemetry: t.Telemetry, done: t.Done, ticket: t.Ticket, state: t.State, control: t.Control,
+	}
+	for r := range names {
+		if names[r] == "" {
+			names[r] = defaultNames[r]
+		}
+	}
+	return names
+}
+
+// Topics are the names in use.
+func (t *Transport) Topics() Topics { return topicsOf(t.names) }
+
+const (
+	// partitions is how many a topic gets that we create.
+	partitions = 12
+	// deadLetters is what follows a topic's name in that of its dead-letter topic.
+	deadLetters = ".dlq"
+	// retention is how long what a bill depends on is kept.
+	retention = 31 * 24 * time.Hour
+
+	timestampType = "message.timestamp.type"
+	logAppendTime = "LogAppendTime"
+	retentionTime = "retention.ms"
+	cleanupPolicy = "cleanup.policy"
+)
+
+// centralReads are the records that Central takes from others: what it can't, goes to a dead-letter topic.
+var centralReads = []record{register, health, request, telemetry, done, control}
+
+// EnsureTopics creates the contract's topics that are missing, and the dead-letter topics
+// of those that Central reads. Topics that are there keep their partitions; their records
+// get the broker's time and what they hold is kept long enough, where that may be set, or
+// else a warning says that it may not. The error says that a topic is missing and can't be
+// created, or is ErrUnreachable.
+func (t *Transport) EnsureTopics(ctx context.Context) error {
+	wanted := make(map[string]wantedTopic)
+	for r, name := range t.names {
+		w := wantedTopic{partitions: partitions, settings: map[string]string{timestampType: logAppendTime}}
+		switch record(r) {
+		case state:
+			w.settings[cleanupPolicy] = "compact"
+		case done, register, control:
+			w.settings[retentionTime] = strconv.FormatInt(retention.Milliseconds(), 10)
+		}
+		wanted[name] = w
+	}
+	for _, r := range centralReads {
+		wanted[t.names[r]+deadLetters] = deadLetterTopic
+	}
+	err := t.ask(ctx, func(admin sarama.ClusterAdmin) error { return t.ensure(admin, wanted) })
+	t.readTrust()
+	return err
+}
+
+type wantedTopic struct {
+	partitions int32
+	settings   map[string]string
+}
+
+// A dead-letter topic has one partition: an operator reads it in its order.
+var deadLetterTopic = wantedTopic{partitions: 1, settings: map[string]string{
+	timestampType: logAppendTime, retentionTime: strconv.FormatInt(retention.Milliseconds(), 10),
+}}
+
+// ask runs an administrator's request, which knows no context, until ctx ends.
+func (t *Transport) ask(ctx context.Context, do func(sarama.ClusterAdmin) error) error {
+	answer := make(chan error, 1)
+	go func() {
+		t.sending.RLock() // the client must not be closed meanwhile
+		defer t.sending.RUnlock()
+		if t.closed {
+			answer <- ErrClosed
+			return
+		}
+		admin, err := sarama.NewClusterAdminFromClient(t.client)
+		if err == nil {
+			err = do(admin)
+		}
+		answer <- err
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return t.explain("", ctx.Err())
+	}
+}
+
+func (t *Transport) ensure(admin sarama.ClusterAdmin, wanted map[string]wantedTopic) error {
+	if err := t.client.RefreshMetadata(); err != nil {
+		return t.explain("", err)
+	}
+	there, err := t.client.Topics()
+	if err != nil {
+		return t.explain("", err)
+	}
+	missing := make(map[string]wantedTopic, len(wanted))
+	for name, w := range wanted {
+		missing[name] = w
+	}
+	for _, name := range there {
+		delete(missing, name)
+	}
+	for name, w := range missing {
+		entries := make(map[string]*string, len(w.settings))
+		for k, v := range w.settings {
+			entries[k] = &v
+		}
+		// A replication factor of -1 is the cluster's own.
+		err := admin.CreateTopic(name, &sarama.TopicDetail{NumPartitions: w.partitions, ReplicationFactor: -1, ConfigEntries: entries}, false)
+		switch {
+		case errors.Is(err, sarama.ErrTopicAlreadyExists): // somebody was quicker
+			delete(missing, name)
+		case err != nil:
+			return fmt.Errorf("the topic %s can't be created: %w", name, t.explain(name, err))
+		}
+	}
+	if err := t.awaitTopics(missing); err != nil {
+		return err
+	}
+	for name := range missing {
+		delete(wanted, name)
+	}
+	return t.amend(admin, wanted)
+}
+
+// awaitTopics waits until the cluster knows topics that were just created.
+func (t *Transport) awaitTopics(created map[string]wantedTopic) error {
+	for p := (pauses{}); ; {
+		err := t.client.RefreshMetadata()
+		known := 0
+		for name := range created {
+			if ids, e := t.client.WritablePartitions(name); e == nil && len(ids) > 0 {
+				known++
+			}
+		}
+		if known == len(created) {
+			return nil
+		}
+		if p.next == longestPause {
+			return fmt.Errorf("the topics were created, but have no leaders yet: %w", t.explain("", errors.Join(err, sarama.ErrLeaderNotAvailable)))
+		}
+		if !p.wait(t.life.Done(), nil) {
+			return ErrClosed
+		}
+	}
+}
+
+// amend sets what topics that somebody else made lack. What is refused is a warning.
+func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTopic) error {
+	settings, err := describe(admin, wanted)
+	if err != nil {
+		return t.explain("", err)
+	}
+	for name, w := range wanted {
+		changes := make(map[string]sarama.IncrementalAlterConfigsEntry)
+		for key, value := range w.settings {
+			if !suffices(key, settings[name][key], value) {
+				changes[key] = sarama.IncrementalAlterConfigsEntry{Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}
+			}
+		}
+		if len(changes) == 0 {
+			continue
+		}
+		if err := admin.IncrementalAlterConfig(sarama.TopicResource, name, changes, false); err != nil {
+			for key, c := range changes {
+				consequence := ""
+				if key == timestampType {
+					consequence = "; the age of its records is judged by nobody"
+				}
+				t.log.Warn(fmt.Sprintf("the topic %s should have %s=%s and may not be changed%s", name, key, *c.Value, consequence), "error", err)
+			}
+		}
+	}
+	return nil
+}
+
+// suffices tells whether a setting needs no change.
+func suffices(key, is, wanted string) bool {
+	if key != retentionTime {
+		return is == wanted
+	}
+	have, err1 := strconv.ParseInt(is, 10, 64)
+	want, err2 := strconv.ParseInt(wanted, 10, 64)
+	return err1 == nil && err2 == nil && (have < 0 || have >= want) // below zero is for ever
+}
+
+// describe reads topics' settings. Topics that don't exist, or that may not be read, have none.
+func describe[W any](admin sarama.ClusterAdmin, topics map[string]W) (map[string]map[string]string, error) {
+	var resources []*sarama.ConfigResource
+	for name := range topics {
+		resources = append(resources, &sarama.ConfigResource{
+			Type: sarama.TopicResource, Name: name, ConfigNames: []string{timestampType, retentionTime, cleanupPolicy},
+		})
+	}
+	results, err := admin.DescribeConfigs(resources, sarama.DescribeConfigsOptions{})
+	if err != nil {
+		return nil, err
+	}
+	settings := make(map[string]map[string]string, len(topics))
+	for _, r := range results {
+		if !errors.Is(r.ErrorCode, sarama.ErrNoError) {
+			continue
+		}
+		settings[r.Name] = make(map[string]string)
+		for _, e := range r.Configs {
+			settings[r.Name][e.Name] = e.Value
+		}
+	}
+	return settings, nil
+}
+
+// readTrust reads of which topics the broker itself sets the records' time. What can't be
+// read stays as it was.
+func (t *Transport) readTrust() {
+	ctx, cancel := context.WithTimeout(t.life, ioTimeout)
+	defer cancel()
+	_ = t.ask(ctx, func(admin sarama.ClusterAdmin) error {
+		settings, err := describe(admin, t.records)
+		if err != nil {
+			return err
+		}
+		trusted := make(map[string]bool, len(settings))
+		for name, s := range settings {
+			trusted[name] = s[timestampType] == logAppendTime
+		}
+		t.trusted.Store(&trusted)
+		return nil
+	})
+}
+
+// trusts tells whether a topic's records have the broker's time.
+func (t *Transport) trusts(topic string) bool {
+	trusted := t.trusted.Load()
+	return trusted != nil && (*trusted)[topic]
+}

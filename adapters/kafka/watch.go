@@ -1,0 +1,150 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+const (
+	pingEvery = time.Second
+	// trustEvery is how soon a topic's changed settings are noticed.
+	trustEvery = time.Minute
+)
+
+// watch knows whether the broker answers, and who wants to know.
+type watch struct {
+	mu    sync.Mutex
+	down  error // nil: it answers
+	heard map[chan error]struct{}
+}
+
+// Watch tells of each change: whether a broker answers, pinged about once a second, with
+// the reason where none does. A Transport begins with one that does; if none does when
+// Watch is called, the first call says so. It calls change one at a time and blocks until
+// ctx ends, or the Transport is closed.
+func (t *Transport) Watch(ctx context.Context, change func(up bool, err error)) {
+	news := make(chan error, 1)
+	t.watch.mu.Lock()
+	if t.watch.heard == nil {
+		t.watch.heard = make(map[chan error]struct{})
+	}
+	t.watch.heard[news] = struct{}{}
+	if t.watch.down != nil {
+		news <- t.watch.down
+	}
+	t.watch.mu.Unlock()
+	defer func() {
+		t.watch.mu.Lock()
+		delete(t.watch.heard, news)
+		t.watch.mu.Unlock()
+	}()
+	up := true
+	for {
+		select {
+		case err := <-news:
+			if up != (err == nil) {
+				up = err == nil
+				change(up, err)
+			}
+		case <-ctx.Done():
+			return
+		case <-t.life.Done():
+			return
+		}
+	}
+}
+
+// keepWatch pings until the Transport is closed, says each change in one line and reads the
+// topics' settings now and then.
+func (t *Transport) keepWatch() {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	p := pinger{brokers: t.brokers, settings: t.settings()}
+	defer p.close()
+	read := time.Now()
+	for {
+		select {
+		case <-tick.C:
+		case <-t.life.Done():
+			return
+		}
+		err := p.ping()
+		if t.life.Err() != nil {
+			return
+		}
+		if t.heard(t.explain("", err)) || err == nil && time.Since(read) > trustEvery {
+			read = time.Now()
+			t.readTrust()
+		}
+	}
+}
+
+// heard takes a ping's result and tells whether the broker has come back.
+func (t *Transport) heard(err error) (back bool) {
+	w := &t.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if (err == nil) == (w.down == nil) {
+		return false
+	}
+	w.down = err
+	if err != nil {
+		t.log.Warn(err.Error() + "; trying again")
+	} else {
+		t.log.Info("Kafka is reached again", "brokers", t.brokers)
+	}
+	for news := range w.heard {
+		select { // whoever is slow hears the latest
+		case <-news:
+		default:
+		}
+		news <- err
+	}
+	return err == nil
+}
+
+// pinger asks the brokers in turn for nothing, over a connection of its own: another's may
+// be busy with a fetch.
+type pinger struct {
+	brokers  []string
+	settings *sarama.Config
+	current  *sarama.Broker
+	next     int
+}
+
+// ping is nil where a broker answers. A connection that is broken is no sign of a broker
+// that is down until none of them takes a new one.
+func (p *pinger) ping() error {
+	if p.current != nil {
+		if _, err := p.current.ApiVersions(&sarama.ApiVersionsRequest{}); err == nil {
+			return nil
+		}
+		p.close()
+	}
+	var err error
+	for range p.brokers {
+		b := sarama.NewBroker(p.brokers[p.next])
+		if err = b.Open(p.settings); err != nil {
+			return err
+		}
+		if _, err = b.Connected(); err == nil {
+			if _, err = b.ApiVersions(&sarama.ApiVersionsRequest{}); err == nil {
+				p.current = b
+				return nil
+			}
+		}
+		_ = b.Close()
+		p.next = (p.next + 1) % len(p.brokers)
+	}
+	return err
+}
+
+func (p *pinger) close() {
+	if p.current != nil {
+		_ = p.current.Close()
+		p.current = nil
+	}
+}
