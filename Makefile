@@ -1,0 +1,31 @@
+# make check is the short set for everyday use; .ci/run is what CI runs.
+LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: check test lint race cover fuzz bench build
+
+check: lint test cover
+
+build:
+	go build -o bin/ ./cmd/...
+
+test:
+	go test ./...
+
+lint:
+	go vet ./...
+	$(LINT) run
+
+race:
+	go test -race ./...
+
+# The domain is held to 95 % of its statements.
+cover:
+	@go test -coverprofile=.cover.out ./domain/... >/dev/null
+	@go tool cover -func=.cover.out | awk '/^total:/ {sub("%","",$$3); printf "domain coverage %s %%\n", $$3; exit !($$3 >= 95)}'
+	@rm -f .cover.out
+
+fuzz:
+	.ci/fuzz 10s
+
+bench:
+	go test -run '^$$' -bench . ./...
