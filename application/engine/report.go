@@ -46,7 +46,8 @@ func (e *Engine) report(session domain.SessionID) {
 // flush hands out the next batch where one is due.
 func (e *Engine) flush(now domain.UnixMillis) {
 	b := &e.outbox
-	if b.onTheWay != nil || now < b.retryAt {
+	// A pause that ends too far ahead was set before the clock was put back.
+	if paused := b.retryAt.Sub(now); b.onTheWay != nil || paused > 0 && paused <= maxPause {
 		return
 	}
 	var messages []message.Message

@@ -76,6 +76,20 @@ func TestGivenABrokerThatNeverAnswersThenOneBatchIsOnItsWay(t *testing.T) {
 	}
 }
 
+func TestGivenAClockThatIsPutBackDuringAPauseThenReportsGoOn(t *testing.T) {
+	p := newPoint(t)
+	p.receive(start(session, 1))
+	p.take()
+	p.away = true
+	p.seconds(3)
+	p.away = false
+	p.now -= 3_600_000
+	p.seconds(1)
+	if len(p.samples()) != 1 {
+		t.Fatalf("sent: %+v", p.sent)
+	}
+}
+
 func TestGivenAnOutageThenItIsSaidOnceAndItsEndOnce(t *testing.T) {
 	p := newPoint(t)
 	p.receive(start(session, 1))
