@@ -48,11 +48,8 @@ type Sent struct {
 	Err   error
 }
 
-// Link tells that the broker was reached or lost. Reason says why it was lost.
-type Link struct {
-	Up     bool
-	Reason string
-}
+// Link tells that the broker was reached or lost.
+type Link struct{ Up bool }
 
 // Shutdown asks the Engine to end: a supply ends, and no start is obeyed any more.
 type Shutdown struct{}

@@ -13,6 +13,8 @@ const (
 	maxPause = 5 * time.Second
 	// maxBatch is how many final reports go out in one batch.
 	maxBatch = 100
+	// worthSaying is how many failures in a row are no hiccup.
+	worthSaying = 3
 )
 
 // outbox is what the broker is to get: every final report, of the samples the newest
@@ -26,7 +28,8 @@ type outbox struct {
 
 	batches  int
 	onTheWay *Batch
-	failing  bool
+	// failures are those since the last success.
+	failures int
 	pause    time.Duration
 	retryAt  domain.UnixMillis
 }
@@ -78,17 +81,15 @@ func (e *Engine) sent(in Sent, now domain.UnixMillis) {
 	if in.Err != nil {
 		b.pause = min(max(2*b.pause, time.Second), maxPause)
 		b.retryAt = now.Add(b.pause)
-		if !b.failing && e.linkUp {
+		if b.failures++; b.failures == worthSaying {
 			e.warn("reports can't be sent, they wait in the journal and are tried again: %v", in.Err)
 		}
-		b.failing = true
 		return
 	}
-	if b.failing {
-		b.failing = false
+	if b.failures >= worthSaying {
 		e.say("reports are sent again")
 	}
-	b.pause, b.retryAt = 0, 0
+	b.failures, b.pause, b.retryAt = 0, 0, 0
 	for _, m := range batch.Messages {
 		e.delivered(m)
 	}
@@ -112,15 +113,10 @@ func (e *Engine) delivered(m message.Message) {
 	}
 }
 
+// link has what waits sent as soon as the broker is there again.
 func (e *Engine) link(in Link) {
-	if in.Up == e.linkUp {
-		return
+	if in.Up && !e.linkUp {
+		e.outbox.pause, e.outbox.retryAt = 0, 0
 	}
 	e.linkUp = in.Up
-	if !in.Up {
-		e.warn("the broker can't be reached, reports wait in the journal%s", because(in.Reason))
-		return
-	}
-	e.say("the broker is reached")
-	e.outbox.pause, e.outbox.retryAt = 0, 0
 }

@@ -11,36 +11,44 @@ type authentication struct {
 	asking bool
 	// asked tells that Central let the point in, or that nobody could be asked: before that
 	// nothing is sent.
-	asked    bool
-	accepted bool
-	lost     bool
-	pause    time.Duration
-	retryAt  domain.UnixMillis
+	asked bool
+	last  Authentication
+	pause time.Duration
+	askAt domain.UnixMillis
 }
 
-func (a *authentication) due(now domain.UnixMillis, longestPause time.Duration) bool {
-	return !a.asking && !a.accepted && passed(now, a.retryAt, longestPause)
-}
-
-func (m *Monitor) authenticate() {
-	m.authentication.asking, m.out.Authenticate = true, true
+// authenticate asks Central where that is due: also one that let the point in, to say
+// when it can't be reached.
+func (m *Monitor) authenticate(now domain.UnixMillis) {
+	a := &m.authentication
+	if !a.asking && passed(now, a.askAt, m.settings.Lease) {
+		a.asking, m.out.Authenticate = true, true
+	}
 }
 
 func (m *Monitor) authenticated(in Authenticated, now domain.UnixMillis) {
 	a := &m.authentication
-	a.asking, a.asked = false, in.Result != Denied
+	first := !a.asked
+	before := a.last
+	a.asking, a.asked, a.last = false, in.Result != Denied, in.Result
 	switch in.Result {
 	case Accepted:
-		a.accepted = true
-		m.say("Central lets the point in")
+		if first {
+			m.say("Central lets the point in")
+		} else if before == Unreachable {
+			m.say("Central is reached, and lets the point in")
+		}
+		a.pause = 0
+		a.askAt = now.Add(m.settings.Lease)
 	case Denied:
 		m.out.Denied = in.Err
 	case Unreachable:
-		if !a.lost {
+		if first {
 			m.warn("%v; registering all the same, and asking again", in.Err)
+		} else if before != Unreachable {
+			m.warn("%v; asking again", in.Err)
 		}
-		a.lost = true
 		a.pause = pause(a.pause, m.longestPause())
-		a.retryAt = now.Add(a.pause)
+		a.askAt = now.Add(a.pause)
 	}
 }

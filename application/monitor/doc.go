@@ -8,8 +8,8 @@
 //
 // # What it says, and when
 //
-// First it asks Central's authentication. A denial ends it; where nobody can be asked it
-// says so, goes on, and asks again with growing pauses. It registers the point at its start
+// First it asks Central's authentication, and once a lease from then on. A denial ends it;
+// where nobody can be asked it says so, goes on, and asks again with growing pauses. It registers the point at its start
 // and every RegisterEvery again, so that a Central with an emptied log soon knows it.
 // It tells the health of the Engine when that changes, at once, and renews it every
 // third of the lease. A recovery is told as RECOVERED, anything later as OK.

@@ -55,11 +55,8 @@ type Authenticated struct {
 // of it.
 type Sent struct{ Err error }
 
-// Link tells that the broker was reached or lost. Reason says why it was lost.
-type Link struct {
-	Up     bool
-	Reason string
-}
+// Link tells that the broker was reached or lost.
+type Link struct{ Up bool }
 
 func (Tick) input()          {}
 func (Beaten) input()        {}

@@ -47,7 +47,7 @@ func New(s Settings, now domain.UnixMillis) (*Monitor, Outcome) {
 	m := &Monitor{settings: s}
 	m.reports.registerAt = now
 	m.beat()
-	m.authenticate()
+	m.authenticate(now)
 	return m, m.taken()
 }
 
@@ -56,9 +56,7 @@ func (m *Monitor) Step(in Input, now domain.UnixMillis) Outcome {
 	switch in := in.(type) {
 	case Tick:
 		m.beat()
-		if m.authentication.due(now, m.longestPause()) {
-			m.authenticate()
-		}
+		m.authenticate(now)
 	case Beaten:
 		m.beaten(in, now)
 	case Authenticated:

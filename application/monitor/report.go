@@ -7,8 +7,12 @@ import (
 	"evcharging/domain"
 )
 
-// maxProofLead is how far ahead of the broker's clock a proof may be.
-const maxProofLead = 5 * time.Minute
+const (
+	// maxProofLead is how far ahead of the broker's clock a proof may be.
+	maxProofLead = 5 * time.Minute
+	// worthSaying is how many failures in a row are no hiccup.
+	worthSaying = 3
+)
 
 // reports is what Central is to be told.
 type reports struct {
@@ -23,10 +27,11 @@ type reports struct {
 	// changedMeanwhile tells that the Engine changed since then.
 	changedMeanwhile bool
 
-	linkUp  bool
-	failing bool
-	pause   time.Duration
-	retryAt domain.UnixMillis
+	linkUp bool
+	// failures are those since the last success.
+	failures int
+	pause    time.Duration
+	retryAt  domain.UnixMillis
 }
 
 // changed has the health told now.
@@ -91,17 +96,15 @@ func (m *Monitor) sent(in Sent, now domain.UnixMillis) {
 	if in.Err != nil {
 		r.pause = pause(r.pause, m.longestPause())
 		r.retryAt = now.Add(r.pause)
-		if !r.failing && r.linkUp {
+		if r.failures++; r.failures == worthSaying {
 			m.warn("Central can't be told of the point, trying again: %v", in.Err)
 		}
-		r.failing = true
 		return
 	}
-	if r.failing {
-		r.failing = false
+	if r.failures >= worthSaying {
 		m.say("Central is told of the point again")
 	}
-	r.pause, r.retryAt = 0, 0
+	r.failures, r.pause, r.retryAt = 0, 0, 0
 	for _, sent := range batch {
 		switch sent := sent.(type) {
 		case message.Registration:
@@ -117,23 +120,11 @@ func (m *Monitor) sent(in Sent, now domain.UnixMillis) {
 	}
 }
 
+// link has Central told what is true as soon as the broker is there again.
 func (m *Monitor) link(in Link, now domain.UnixMillis) {
 	r := &m.reports
-	if in.Up == r.linkUp {
-		return
+	if in.Up && !r.linkUp {
+		r.pause, r.retryAt, r.healthAt = 0, 0, now
 	}
 	r.linkUp = in.Up
-	if !in.Up {
-		m.warn("the broker can't be reached: Central hears nothing of the point%s", because(in.Reason))
-		return
-	}
-	m.say("the broker is reached")
-	r.pause, r.retryAt, r.healthAt = 0, 0, now
-}
-
-func because(reason string) string {
-	if reason == "" {
-		return ""
-	}
-	return ": " + reason
 }
