@@ -15,6 +15,6 @@ func (s *Session) End(now domain.UnixMillis, cause Cause, patience Patience) err
 		return ErrAlreadyEnding
 	case Authorized, Supplying:
 	}
-	s.record(now, EndDecided{Cause: cause, Due: now.Add(patience.FinalReport), Ignored: s.takeIgnored()})
+	s.record(now, EndDecided{Cause: cause, Due: now.Add(patience.FinalReport), Ignored: s.uncounted})
 	return nil
 }

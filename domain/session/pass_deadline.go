@@ -14,7 +14,7 @@ func (s *Session) PassDeadline(now domain.UnixMillis, kind DeadlineKind, due, li
 	}
 	switch kind {
 	case TakeUp:
-		s.record(now, EndDecided{Cause: CauseExpired, Due: now, Ignored: s.takeIgnored()})
+		s.record(now, EndDecided{Cause: CauseExpired, Due: now, Ignored: s.uncounted})
 		s.issue(now, 0, string(CauseExpired), now)
 	case Silence:
 		return s.End(now, CauseDisconnected, patience)
@@ -24,7 +24,7 @@ func (s *Session) PassDeadline(now domain.UnixMillis, kind DeadlineKind, due, li
 		if s.last != nil {
 			energy, endedAt = s.last.Energy, s.last.At
 		}
-		s.issue(now, max(energy, s.measured), string(s.cause), endedAt)
+		s.issue(now, energy, string(s.cause), endedAt)
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ type MeterValue struct {
 }
 
 // RecordMeterValue takes a sample: SupplyStarted with the first, MeterValueRecorded.
-// A sample is newer if its Seq is greater, without Seq if its Kafka timestamp is
-// not earlier. ErrNotNewer, ErrRunsBackwards and ErrClosed where it is ignored;
+// A sample is newer if its Seq is greater, without Seq if it is another record whose
+// Kafka timestamp is not earlier. ErrNotNewer, ErrRunsBackwards and ErrClosed where it is ignored;
 // ErrUnknownSession, ErrForeignPoint, ErrForeignDriver and domain.ErrOutOfRange where it is refused.
 func (s *Session) RecordMeterValue(now domain.UnixMillis, v MeterValue, patience Patience) error {
 	if err := s.guardReport(v.Point, v.Driver); err != nil {
@@ -57,7 +57,7 @@ func (s *Session) RecordMeterValue(now domain.UnixMillis, v MeterValue, patience
 		Seq: v.Seq, Energy: energy, Measured: measured, Power: v.Power, AmountReported: v.Amount,
 		At: s.reportTime(v.At, v.Source.Timestamp), Source: v.Source,
 	}
-	if s.startedAt == 0 {
+	if s.last == nil {
 		s.record(now, SupplyStarted{At: recorded.At})
 	}
 	if s.status == Supplying {
@@ -71,7 +71,8 @@ func (s *Session) newer(v MeterValue) bool {
 	if v.Seq != 0 && s.last.Seq != 0 {
 		return v.Seq > s.last.Seq
 	}
-	return v.Source.Timestamp >= s.last.Source.Timestamp
+	repeated := v.Source == s.last.Source // the same record, redelivered
+	return !repeated && v.Source.Timestamp >= s.last.Source.Timestamp
 }
 
 // GoesOn tells whether a sample of this age shows an Engine that goes on supplying

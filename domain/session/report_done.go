@@ -30,7 +30,7 @@ func (s *Session) ReportDone(now domain.UnixMillis, d Done) error {
 		return s.revise(now, d, at)
 	}
 	s.record(now, SupplyEnded{
-		Reason: d.Reason, EnergyReported: d.Energy, AmountReported: d.Amount, At: at, Source: d.Source, Ignored: s.takeIgnored(),
+		Reason: d.Reason, EnergyReported: d.Energy, AmountReported: d.Amount, At: at, Source: d.Source, Ignored: s.uncounted,
 	})
 	reason := d.Reason
 	if s.cause != "" {
@@ -58,12 +58,12 @@ func (s *Session) revise(now domain.UnixMillis, d Done, at domain.UnixMillis) er
 // issue closes the session with its ticket.
 func (s *Session) issue(now domain.UnixMillis, energy domain.MilliwattHours, reason string, endedAt domain.UnixMillis) {
 	startedAt := s.startedAt
-	if startedAt == 0 {
+	if s.last == nil {
 		startedAt = s.grantedAt
 	}
 	s.record(now, TicketIssued{
 		Ticket:    domain.TicketID(uuid.NewSHA1(sessions, []byte("ticket\n"+string(s.id))).String()),
 		StartedAt: startedAt, EndedAt: max(startedAt, endedAt),
-		Energy: energy, Price: s.price, Amount: domain.Cost(energy, s.price), Reason: reason, Ignored: s.takeIgnored(),
+		Energy: energy, Price: s.price, Amount: domain.Cost(energy, s.price), Reason: reason, Ignored: s.uncounted,
 	})
 }

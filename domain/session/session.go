@@ -127,7 +127,7 @@ type Session struct {
 	deadline   Deadline
 	ticket     *Ticket
 	ignored    Ignored // up to the last lifecycle event
-	uncounted  Ignored // since then: not yet in the log
+	uncounted  Ignored // since then: not in the log before the next one
 	updatedAt  domain.UnixMillis
 }
 
@@ -147,6 +147,7 @@ var (
 	ErrForeignPoint   = errors.New("the session is another point's")
 	ErrForeignDriver  = errors.New("the session is another driver's")
 	errUnknownEvent   = errors.New("unknown event of a session")
+	errNoTicket       = errors.New("a ticket is revised that was never issued")
 )
 
 // sessions is the namespace of derived ids; its value is part of the log's format.
@@ -233,7 +234,8 @@ func (s *Session) Ignored() Ignored { return s.ignored }
 func (s *Session) UpdatedAt() domain.UnixMillis { return s.updatedAt }
 
 // Apply folds an event that was decided at an instant. It only assigns, and fails on
-// an event that it does not know.
+// an event that it does not know, and on a revision of no ticket. All samples but the
+// last may be left out.
 func (s *Session) Apply(at domain.UnixMillis, event Event) error {
 	switch e := event.(type) {
 	case SupplyAuthorized:
@@ -259,20 +261,23 @@ func (s *Session) Apply(at domain.UnixMillis, event Event) error {
 	case EndDecided:
 		s.status, s.cause, s.endedAt = Ending, e.Cause, at
 		s.deadline = Deadline{FinalReport, at, e.Due}
-		s.ignored = s.ignored.add(e.Ignored)
+		s.ignored, s.uncounted = s.ignored.add(e.Ignored), Ignored{}
 	case SupplyEnded:
 		if s.endedAt == 0 {
 			s.endedAt = at
 		}
-		s.ignored = s.ignored.add(e.Ignored)
+		s.ignored, s.uncounted = s.ignored.add(e.Ignored), Ignored{}
 	case TicketIssued:
 		s.status, s.deadline = Closed, Deadline{}
 		s.ticket = &Ticket{
 			ID: e.Ticket, StartedAt: e.StartedAt, EndedAt: e.EndedAt,
 			Energy: e.Energy, Price: e.Price, Amount: e.Amount, Reason: e.Reason,
 		}
-		s.ignored = s.ignored.add(e.Ignored)
+		s.ignored, s.uncounted = s.ignored.add(e.Ignored), Ignored{}
 	case TicketRevised:
+		if s.ticket == nil {
+			return errNoTicket
+		}
 		revised := *s.ticket
 		revised.Revision, revised.Energy, revised.Amount = e.Revision, e.EnergyAfter, e.AmountAfter
 		revised.EndedAt = e.EndedAt
@@ -285,13 +290,6 @@ func (s *Session) Apply(at domain.UnixMillis, event Event) error {
 }
 
 func (s *Session) record(now domain.UnixMillis, event Event) { s.Record(now, event, s.Apply) }
-
-// takeIgnored is what was ignored since the last lifecycle event, for the one that is being decided.
-func (s *Session) takeIgnored() Ignored {
-	i := s.uncounted
-	s.uncounted = Ignored{}
-	return i
-}
 
 // guardReport is nil where a report may be this session's.
 func (s *Session) guardReport(point domain.PointID, driver domain.DriverID) error {
@@ -307,10 +305,11 @@ func (s *Session) guardReport(point domain.PointID, driver domain.DriverID) erro
 }
 
 // reportTime is the report's own time where it can be true: between the grant and the
-// record's timestamp; else that timestamp.
+// record's timestamp; else that timestamp. Where not even that can be true, since the
+// sender's clock made it, it is the grant's time.
 func (s *Session) reportTime(at, recordedAt domain.UnixMillis) domain.UnixMillis {
 	if at < s.grantedAt || at > recordedAt {
-		return recordedAt
+		return max(recordedAt, s.grantedAt)
 	}
 	return at
 }
