@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"slices"
 	"time"
 
 	"evcharging/application/message"
@@ -36,6 +37,7 @@ type Driver struct {
 	delay      time.Duration
 	newRequest func() domain.RequestID
 
+	begun    bool
 	begunAt  domain.UnixMillis
 	down     bool
 	upSince  domain.UnixMillis
@@ -80,6 +82,9 @@ type heldAnswer struct {
 func New(at Checkpoint, delay time.Duration, newRequest func() domain.RequestID) *Driver {
 	return &Driver{at: *at.clone(), delay: delay, newRequest: newRequest, heard: reports{}}
 }
+
+// Supplies are how the lines that have concluded went.
+func (d *Driver) Supplies() []Supply { return slices.Clone(d.at.Supplies) }
 
 // Step takes an input at an instant of this machine's clock.
 func (d *Driver) Step(input Input, now domain.UnixMillis) Outcome {
@@ -126,7 +131,7 @@ func (s *step) waited(since domain.UnixMillis) time.Duration {
 }
 
 func (s *step) begin() {
-	s.begunAt, s.upSince = s.now, s.now
+	s.begun, s.begunAt, s.upSince = true, s.now, s.now
 	open := s.at.Open
 	if open != nil || len(s.at.Supplies) > 0 {
 		at := s.at.clone()
@@ -160,7 +165,7 @@ func (s *step) link(in Link) {
 
 func (s *step) tick() {
 	switch open := s.at.Open; {
-	case s.finished:
+	case !s.begun, s.finished:
 	case open == nil:
 		if s.now >= s.at.NextAt && !s.down {
 			s.ask()
@@ -196,5 +201,5 @@ func (s *step) conclude(supply Supply, ticket *message.Ticket) {
 
 func (s *step) finish() {
 	s.finished, s.out.Finished = true, true
-	s.tell(Finished{s.at.clone().Supplies})
+	s.tell(Finished{s.Supplies()})
 }

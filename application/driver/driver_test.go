@@ -618,6 +618,18 @@ func TestADriverTakingAnOldGrantForTheAnswerToItsNewRequest(t *testing.T) {
 	}
 }
 
+func TestNothingIsAskedBeforeItsAnswerWouldBeHeard(t *testing.T) {
+	d := driver.New(list("CP-1"), 0, func() domain.RequestID { return "R1" })
+	for _, in := range []driver.Input{driver.Tick{}, driver.Link{Reason: "gone"}, driver.Link{Up: true}, driver.Tick{}} {
+		if out := d.Step(in, begun); out.Send != nil || out.Keep != nil {
+			t.Errorf("%T: got %+v", in, out)
+		}
+	}
+	if out := d.Step(driver.Begin{}, begun); out.Send == nil {
+		t.Error("nothing is asked")
+	}
+}
+
 func TestTotals(t *testing.T) {
 	energy, amount, failed := driver.Totals([]driver.Supply{
 		{Verdict: driver.Served, Energy: 1, Amount: 10}, {Verdict: driver.Failed, Energy: 2, Amount: 20},

@@ -8,7 +8,7 @@ import (
 // Input is what can happen to a Driver. The set is closed.
 type Input interface{ input() }
 
-// Begin is the first input, once: whatever is sent from now on will be heard.
+// Begin comes once: whatever is sent from now on will be heard. Nothing is sent before it.
 type Begin struct{}
 
 // Received is a record as it came: of the topics of requests, answers, telemetry, dones

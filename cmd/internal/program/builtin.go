@@ -65,7 +65,7 @@ func help(options kong.HelpOptions, line *kong.Context) error {
 		return kong.DefaultHelpPrinter(options, line)
 	}
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "Usage: %s%s\n", app.Name, strings.TrimPrefix(selected.Summary(), selected.Name))
+	fmt.Fprintf(&text, "Usage: %s%s%s [flags]\n", app.Name, arguments(selected), required(selected))
 	fmt.Fprintf(&text, "       %s <command>\n\n%s\n", app.Name, app.Help)
 	if _, err := io.Copy(line.Stdout, &text); err != nil {
 		return err
@@ -91,6 +91,34 @@ func arguments(command *kong.Node) string {
 		s.WriteString(" " + argument.Summary())
 	}
 	return s.String()
+}
+
+// required are a command's flags that must be given; those of which one must be are
+// alternatives.
+func required(command *kong.Node) string {
+	var flags []string
+	groups := map[string]int{}
+	for _, flag := range command.Flags {
+		if !flag.Required {
+			continue
+		}
+		if len(flag.Xor) > 0 {
+			if i, ok := groups[flag.Xor[0]]; ok {
+				flags[i] += " | " + flag.Summary()
+				continue
+			}
+			groups[flag.Xor[0]] = len(flags)
+		}
+		flags = append(flags, flag.Summary())
+	}
+	var text strings.Builder
+	for _, alternatives := range flags {
+		if strings.Contains(alternatives, " | ") {
+			alternatives = "(" + alternatives + ")"
+		}
+		text.WriteString(" " + alternatives)
+	}
+	return text.String()
 }
 
 // explain is a flag's help text with its default and its variable.

@@ -222,6 +222,29 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+func TestHelpNamesAlternatives(t *testing.T) {
+	inFolder(t, "")
+	var line struct {
+		program.Common
+		Ask struct {
+			Driver domain.DriverID `required:"" placeholder:"ID"`
+			CP     domain.PointID  `required:"" xor:"points" placeholder:"ID"`
+			File   string          `required:"" xor:"points" placeholder:"FILE"`
+		} `cmd:"" default:"withargs"`
+	}
+	if got := run(&line, "--help"); !strings.HasPrefix(got.stdout, "Usage: ev-test --driver=ID (--cp=ID | --file=FILE) [flags]\n") {
+		t.Errorf("got %+v", got)
+	}
+	for args, want := range map[string]string{
+		"--driver=D":                 "missing flags: --cp=ID or --file=FILE",
+		"--driver=D --cp=A --file=f": "--cp and --file can't be used together",
+	} {
+		if got := run(&line, strings.Fields(args)...); got.status != 2 || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: got %+v", args, got)
+		}
+	}
+}
+
 func TestVersion(t *testing.T) {
 	inFolder(t, "")
 	got := run(&commandLine{}, "--version")
