@@ -234,12 +234,11 @@ func (l *Log) group(waiting []*request) (others []*request) {
 	}
 	if err = c.write(additions); err != nil {
 		err = l.fail(err)
+	} else if c.full() && l.indexers.Load() == 0 {
+		l.roll(c)
 	}
 	for _, r := range members {
 		r.answer <- answer{err: err}
-	}
-	if err == nil && c.full() && l.indexers.Load() == 0 {
-		l.roll(c)
 	}
 	return others
 }

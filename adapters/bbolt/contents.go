@@ -314,24 +314,23 @@ func (c *contents) state(name eventlog.Stream) (state, error) {
 	if at == 0 {
 		return state{}, nil
 	}
-	e, _, err := c.entry(at, name)
+	e, err := c.entry(at, name)
 	return e.state, err
 }
 
-// entry is what a segment has of a stream, without its parts but with the positions of
-// those that are no samples.
-func (c *contents) entry(at eventlog.Position, name eventlog.Stream) (e entry, lifecycle []eventlog.Position, err error) {
+// entry is what a segment has of a stream; one from an index lacks the parts.
+func (c *contents) entry(at eventlog.Position, name eventlog.Stream) (e entry, err error) {
 	if e, ok := c.tailEntry(at, name); ok {
-		return e, e.positions(), nil
+		return e, nil
 	}
 	err = c.viewIndex(at, name, func(tx *bolt.Tx) error {
 		var ok bool
-		if e, lifecycle, ok, err = findEntry(tx, name); err == nil && !ok {
+		if e, ok, err = findEntry(tx, name); err == nil && !ok {
 			err = errSeal
 		}
 		return err
 	})
-	return e, lifecycle, err
+	return e, err
 }
 
 // places is where a segment's parts of a stream are.
@@ -358,7 +357,7 @@ func (c *contents) tailEntry(at eventlog.Position, name eventlog.Stream) (entry,
 	if !ok {
 		return entry{}, false
 	}
-	return *e, true // its parts are only ever appended to
+	return *e, true
 }
 
 // segment is the one that holds a position. The caller holds mu.
@@ -406,11 +405,12 @@ func blame(err error, where string, at eventlog.Position, name eventlog.Stream) 
 	switch {
 	case errors.As(err, &already):
 		return err
-	case errors.Is(err, errSeal):
-		err = fmt.Errorf("%w (to have it made again, stop the program, remove the file and start)", err)
-	case errors.Is(err, errBroken), errors.Is(err, errRecord), errors.Is(err, fs.ErrNotExist), errors.As(err, &hash):
+	case errors.Is(err, errBroken), errors.Is(err, errSeal), errors.Is(err, errRecord), errors.Is(err, fs.ErrNotExist), errors.As(err, &hash):
 	default:
 		return err
+	}
+	if filepath.Ext(where) != segmentSuffix {
+		err = fmt.Errorf("%w (to have the file made again, stop the program, remove the file, and start)", err)
 	}
 	return &eventlog.DamagedError{Where: where, Position: at, Stream: name, Reason: err}
 }

@@ -41,8 +41,12 @@ func guard(read func() error) (err error) {
 
 // openFile opens a bbolt file that is there.
 func openFile(path string, options bolt.Options) (db *bolt.DB, err error) {
-	if _, err := os.Stat(path); err != nil {
+	info, err := os.Stat(path)
+	if err != nil {
 		return nil, err
+	}
+	if info.Size() == 0 {
+		return nil, fmt.Errorf("%w: it is empty", errBroken) // bbolt would make a new one of it
 	}
 	options.Timeout = lockWait
 	err = guard(func() error {

@@ -131,16 +131,15 @@ func findCause(tx *bolt.Tx, p partition, k causeKey) (eventlog.Position, error) 
 }
 
 // findEntry is a stream's entry without its parts; ok is false where the index has none.
-// lifecycle is where its parts are that are no samples.
-func findEntry(tx *bolt.Tx, name eventlog.Stream) (e entry, lifecycle []eventlog.Position, ok bool, err error) {
+func findEntry(tx *bolt.Tx, name eventlog.Stream) (e entry, ok bool, err error) {
 	key := []byte(name)
 	sealed := tx.Bucket(streamsBucket).Get(key)
 	if sealed == nil {
-		return entry{}, nil, false, nil
+		return entry{}, false, nil
 	}
 	r, err := unseal(key, sealed)
 	if err != nil {
-		return entry{}, nil, false, err
+		return entry{}, false, err
 	}
 	e.state = readState(&r)
 	e.previous = eventlog.Position(r.uint64())
@@ -150,11 +149,11 @@ func findEntry(tx *bolt.Tx, name eventlog.Stream) (e entry, lifecycle []eventlog
 	for range r.uvarint() {
 		position += eventlog.Position(r.uvarint())
 		if r.short {
-			return entry{}, nil, false, errSeal
+			return entry{}, false, errSeal
 		}
-		lifecycle = append(lifecycle, position)
+		e.lasting = append(e.lasting, position)
 	}
-	return e, lifecycle, true, nil
+	return e, true, nil
 }
 
 // findParts is where a stream's parts are.
@@ -181,24 +180,13 @@ func (e *entry) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(e.previous))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.previousLifecycle))
 	b = binary.AppendUvarint(b, uint64(e.first))
-	lifecycle := e.positions()
-	b = binary.AppendUvarint(b, uint64(len(lifecycle)))
+	b = binary.AppendUvarint(b, uint64(len(e.lasting)))
 	position := e.segment
-	for _, p := range lifecycle {
+	for _, p := range e.lasting {
 		b = binary.AppendUvarint(b, uint64(p-position))
 		position = p
 	}
 	return b
-}
-
-// positions is where the entry's parts are that are no samples.
-func (e *entry) positions() (lifecycle []eventlog.Position) {
-	for _, p := range e.parts {
-		if !p.sample {
-			lifecycle = append(lifecycle, p.position)
-		}
-	}
-	return lifecycle
 }
 
 func (e *entry) encodeParts() []byte {

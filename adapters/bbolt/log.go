@@ -246,7 +246,7 @@ func (l *Log) Read(ctx context.Context, name eventlog.Stream, from eventlog.Vers
 func (c *contents) parts(s state, name eventlog.Stream, from eventlog.Version) ([]place, error) {
 	var segments [][]place
 	for at := s.segment; at != 0 && from <= s.head.Version; {
-		e, _, err := c.entry(at, name)
+		e, err := c.entry(at, name)
 		if err != nil {
 			return nil, err
 		}
@@ -335,15 +335,15 @@ func (c *contents) alive(name eventlog.Stream) (positions []eventlog.Position, e
 	}
 	var segments [][]eventlog.Position
 	for at := s.lifecycle; at != 0; {
-		e, lifecycle, err := c.entry(at, name)
+		e, err := c.entry(at, name)
 		if err != nil {
 			return nil, err
 		}
-		if s.sample != 0 {
-			// What came after the sample that we know of is left for the next reader.
-			lifecycle = slices.DeleteFunc(lifecycle, func(p eventlog.Position) bool { return p > s.sample })
+		lasting := e.lasting
+		for s.sample != 0 && len(lasting) > 0 && lasting[len(lasting)-1] > s.sample {
+			lasting = lasting[:len(lasting)-1] // came after the sample that we know of
 		}
-		segments = append(segments, lifecycle)
+		segments = append(segments, lasting)
 		at = e.previousLifecycle
 	}
 	slices.Reverse(segments)

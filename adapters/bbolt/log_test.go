@@ -21,10 +21,7 @@ func TestMain(m *testing.M) {
 // open opens a log that is closed when the test ends.
 func open(t testing.TB, dir string, o Options) *Log {
 	t.Helper()
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	log, err := Open(dir, o)
+	log, err := Open(dir, quiet(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +33,13 @@ func open(t testing.TB, dir string, o Options) *Log {
 	return log
 }
 
+func quiet(o Options) Options {
+	o.Logger = slog.New(slog.DiscardHandler)
+	return o
+}
+
 // small makes a segment full after a handful of commits.
-var small = Options{segmentSize: 2000}
+var small = Options{segmentSize: 1000}
 
 func TestLog(t *testing.T) {
 	for name, o := range map[string]Options{"one segment": {}, "many segments": small} {

@@ -31,14 +31,16 @@ type entry struct {
 	previous, previousLifecycle eventlog.Position
 	// first is the version of the first event in this segment.
 	first eventlog.Version
-	parts []place
+	// parts is where its parts are, lasting where those are that are no samples. They are
+	// only ever appended to.
+	parts   []place
+	lasting []eventlog.Position
 }
 
-// place is where a part is, and what has to be known of it to find it.
+// place is where a part is, and the version of its last event.
 type place struct {
 	position eventlog.Position
 	last     eventlog.Version
-	sample   bool
 }
 
 // partition is a Kafka partition.
@@ -97,9 +99,10 @@ func (t *tail) part(first eventlog.Position, s state, p eventlog.Part) state {
 		s.sample = t.last
 	} else {
 		s.head.Kind, s.lifecycle, s.sample = p.Kind, first, 0
+		e.lasting = append(e.lasting, t.last)
 	}
 	e.state = s
-	e.parts = append(e.parts, place{t.last, p.Last(), p.Kind == eventlog.Sample})
+	e.parts = append(e.parts, place{t.last, p.Last()})
 	return s
 }
 

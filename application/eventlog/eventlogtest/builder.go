@@ -65,6 +65,9 @@ func (b *Builder) Fork() *Builder {
 // Head is where the builder stands with a stream.
 func (b *Builder) Head(stream eventlog.Stream) eventlog.Head { return b.heads[stream] }
 
+// Follow makes the builder go on from a head that it did not make.
+func (b *Builder) Follow(stream eventlog.Stream, head eventlog.Head) { b.heads[stream] = head }
+
 // Cause is a new one: the next record of the builder's topic.
 func (b *Builder) Cause() eventlog.Cause {
 	c := eventlog.Cause{Topic: b.topic, Partition: int32(b.offset % 3), Offset: b.offset}

@@ -63,8 +63,9 @@ func supplies(t *testing.T, log eventlog.Log, b *Builder, n int) (stored []event
 	return stored
 }
 
-// holds compares all that a log gives with what was stored in it.
-func holds(t *testing.T, log eventlog.Log, b *Builder, stored []eventlog.Commit) {
+// Holds compares all that a log gives with what was stored in it, by b alone: commits,
+// streams, heads, causes, what is rehydrated and what is open.
+func Holds(t *testing.T, log eventlog.Log, b *Builder, stored []eventlog.Commit) {
 	t.Helper()
 	equalCommits(t, "all", commits(mustAll(t, log, 0)), stored)
 	m := model{builder: b, stored: stored}
@@ -102,10 +103,10 @@ func testReopened(t *testing.T, open Open) {
 	b := NewBuilder("ev.supply.done")
 	log := open(t)
 	stored := supplies(t, log, b, 20)
-	holds(t, log, b, stored)
+	Holds(t, log, b, stored)
 	for range 3 {
 		log = reopen(t, open, log)
-		holds(t, log, b, stored)
+		Holds(t, log, b, stored)
 	}
 }
 
@@ -121,7 +122,7 @@ func testReopenedRefuses(t *testing.T, open Open) {
 	wantConflict(t, "stale", log.Append(t.Context(), stale.Commit(eventlog.Cause{}, Lifecycle(point, `{}`))),
 		eventlog.ConflictError{Stream: point, Expected: 0, Actual: version})
 	mustAppend(t, log, stored[1])
-	holds(t, log, b, stored)
+	Holds(t, log, b, stored)
 }
 
 func testReopenedContinues(t *testing.T, open Open) {
@@ -132,5 +133,5 @@ func testReopenedContinues(t *testing.T, open Open) {
 		stored = append(stored, supplies(t, log, b, 5)...)
 		log = reopen(t, open, log)
 	}
-	holds(t, log, b, stored)
+	Holds(t, log, b, stored)
 }

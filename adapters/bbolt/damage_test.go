@@ -1,0 +1,369 @@
+package bbolt
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"evcharging/application/eventlog"
+	"evcharging/application/eventlog/eventlogtest"
+)
+
+const (
+	sound  eventlog.Stream = "session-sound"
+	victim eventlog.Stream = "session-victim"
+)
+
+// spoil changes every occurrence of a text in a file.
+func spoil(t *testing.T, path, text string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(content, []byte(text)) {
+		t.Fatalf("%s has no %q", path, text)
+	}
+	changed := []byte(text)
+	changed[len(changed)-1] ^= 1
+	if err := os.WriteFile(path, bytes.ReplaceAll(content, []byte(text), changed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rewriteFile(t *testing.T, path string, change func([]byte) []byte) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, change(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// two makes a log of two streams, a commit of one and a commit of the other by turns; the
+// victim's third part holds "victim 3", and is at position 6.
+func two(t *testing.T, dir string, o Options) (*eventlogtest.Builder, []eventlog.Commit) {
+	t.Helper()
+	b := eventlogtest.NewBuilder("ev.health")
+	var commits []eventlog.Commit
+	for _, n := range []string{"1", "2", "3", "4"} {
+		commits = append(commits, b.Commit(b.Cause(), eventlogtest.Lifecycle(sound, `"sound `+n+`"`)),
+			b.Commit(b.Cause(), eventlogtest.Lifecycle(victim, `"victim `+n+`"`)))
+	}
+	log := open(t, dir, o)
+	if n := appendAll(t, log, commits); n != len(commits) {
+		t.Fatalf("append %d fails", n)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b, commits
+}
+
+// wantDamage asks that an error names a place. A position of 0 may be any.
+func wantDamage(t *testing.T, what string, err error, where string, at eventlog.Position, stream eventlog.Stream) {
+	t.Helper()
+	var damage *eventlog.DamagedError
+	if !errors.As(err, &damage) || !errors.Is(err, eventlog.ErrDamaged) {
+		t.Errorf("%s: %v, want a DamagedError", what, err)
+		return
+	}
+	if damage.Where != where || at != 0 && damage.Position != at || damage.Stream != stream || damage.Reason == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%s: %q, want %s, position %d, stream %q", what, err, where, at, stream)
+	}
+}
+
+// wantSound asks that the other stream goes on.
+func wantSound(t *testing.T, log *Log, b *eventlogtest.Builder) {
+	t.Helper()
+	n := 0
+	for _, err := range log.Read(t.Context(), sound, 0) {
+		if err != nil {
+			t.Errorf("the sound stream: %v", err)
+		}
+		n++
+	}
+	if parts, err := log.Rehydrate(t.Context(), sound); n != 4 || len(parts) != 4 || err != nil {
+		t.Errorf("the sound stream: read %d parts, rehydrated %d, %v", n, len(parts), err)
+	}
+	fork := b.Fork()
+	if err := log.Append(t.Context(), fork.Commit(fork.Cause(), eventlogtest.Lifecycle(sound, `"sound 5"`), eventlogtest.Lifecycle("session-new", `1`))); err != nil {
+		t.Errorf("the sound stream: %v", err)
+	}
+}
+
+func TestABodyThatWasChangedIsDamageOfItsStreamAlone(t *testing.T) {
+	for name, o := range map[string]Options{"of the newest segment": {}, "of a segment with an index": small} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			b, commits := two(t, dir, o)
+			segments, _, err := list(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var where string
+			for _, first := range segments {
+				if first <= 6 {
+					where = segmentName(first)
+				}
+			}
+			spoil(t, filepath.Join(dir, where), `["victim 3"`)
+
+			log := open(t, dir, o)
+			// what stands before it can be read, it can't
+			var read []eventlog.Commit
+			for c, readErr := range log.Read(t.Context(), victim, 0) {
+				if err = readErr; err == nil {
+					read = append(read, c)
+				}
+			}
+			if len(read) > 2 {
+				t.Errorf("read %d parts", len(read))
+			}
+			wantDamage(t, "Read", err, where, 6, victim)
+			_, err = log.Rehydrate(t.Context(), victim)
+			wantDamage(t, "Rehydrate", err, where, 6, victim)
+			_, _, err = log.ByCause(t.Context(), commits[5].Cause)
+			wantDamage(t, "ByCause", err, where, 6, victim)
+			wantDamage(t, "Append", log.Append(t.Context(), commits[5]), where, 6, victim)
+			// who reads everything may go on behind it
+			var all []eventlog.Position
+			var damage *eventlog.DamagedError
+			for from := eventlog.Position(1); from != 0; {
+				next := eventlog.Position(0)
+				for c, err := range log.All(t.Context(), from) {
+					if errors.As(err, &damage) {
+						next = damage.Position + 1
+					} else {
+						all = append(all, c.Position)
+					}
+				}
+				from = next
+			}
+			if !slices.Equal(all, []eventlog.Position{1, 2, 3, 4, 5, 7, 8}) {
+				t.Errorf("read positions %d", all)
+			}
+			wantSound(t, log, b)
+		})
+	}
+}
+
+func TestAHeaderThatWasChangedIsDamageOfItsStreamAlone(t *testing.T) {
+	dir := t.TempDir()
+	b, commits := two(t, dir, Options{})
+	last := commits[7] // nothing comes after it that would show the gap
+	spoil(t, filepath.Join(dir, segmentName(1)), string(last.ID[:]))
+
+	for range 2 { // it is not forgotten
+		log := open(t, dir, Options{})
+		_, err := log.Head(t.Context(), victim)
+		wantDamage(t, "Head", err, segmentName(1), 8, victim)
+		wantDamage(t, "Append", log.Append(t.Context(), b.Fork().Commit(eventlog.Cause{}, eventlogtest.Lifecycle(victim, `5`))), segmentName(1), 8, victim)
+		n := 0
+		for _, readErr := range log.Read(t.Context(), victim, 0) {
+			n++
+			err = readErr
+		}
+		if n != 4 {
+			t.Errorf("read %d, want three parts and an error", n)
+		}
+		wantDamage(t, "Read", err, segmentName(1), 8, victim)
+		_, err = log.Rehydrate(t.Context(), victim)
+		wantDamage(t, "Rehydrate", err, segmentName(1), 8, victim)
+		if head, err := log.Head(t.Context(), sound); err != nil || head != b.Head(sound) {
+			t.Errorf("the sound stream: %+v, %v", head, err)
+		}
+		log.Close()
+	}
+	// and once the segment has its index, it is known from there
+	o := small
+	log := open(t, dir, o)
+	wantSound(t, log, b)
+	log.indexing.Wait()
+	log.Close()
+	log = open(t, dir, o)
+	_, err := log.Head(t.Context(), victim)
+	wantDamage(t, "Head, from the index", err, segmentName(1), 8, victim)
+}
+
+func TestALostPartIsSeenByTheOneAfterIt(t *testing.T) {
+	// given a record in the middle whose streams can't be told
+	dir := t.TempDir()
+	_, commits := two(t, dir, Options{})
+	sixth := encode(commits[5])
+	spoil(t, filepath.Join(dir, segmentName(1)), string(sixth[:recordPrefix-3])) // its length
+
+	log := open(t, dir, Options{})
+	_, err := log.Rehydrate(t.Context(), victim)
+	wantDamage(t, "Rehydrate", err, segmentName(1), 8, victim)
+	if _, err := log.Rehydrate(t.Context(), sound); err != nil {
+		t.Errorf("the sound stream: %v", err)
+	}
+}
+
+func TestASegmentThatIsGoneOrCutIsDamageOfItsStreamsAlone(t *testing.T) {
+	for name, damage := range map[string]func(*testing.T, string){
+		"gone": func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"empty": func(t *testing.T, path string) { rewriteFile(t, path, func([]byte) []byte { return nil }) },
+		"cut": func(t *testing.T, path string) {
+			rewriteFile(t, path, func(c []byte) []byte { return c[:2*os.Getpagesize()] })
+		},
+		"overwritten": func(t *testing.T, path string) { rewriteFile(t, path, func(c []byte) []byte { clear(c); return c }) },
+		"its pages overwritten": func(t *testing.T, path string) {
+			rewriteFile(t, path, func(c []byte) []byte {
+				for i := range c[2*os.Getpagesize():] {
+					c[2*os.Getpagesize()+i] = 0xa5
+				}
+				return c
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// given a stream whose parts are in a segment with an index
+			dir := t.TempDir()
+			b := eventlogtest.NewBuilder("ev.health")
+			log := open(t, dir, small)
+			appendAll(t, log, []eventlog.Commit{b.Commit(b.Cause(), eventlogtest.Closing(victim, `"`+strings.Repeat("v", 1000)+`"`))})
+			var commits []eventlog.Commit
+			for range 4 {
+				commits = append(commits, b.Commit(b.Cause(), eventlogtest.Lifecycle(sound, `1`)))
+			}
+			if n := appendAll(t, log, commits); n != len(commits) {
+				t.Fatalf("append %d fails", n)
+			}
+			log.Close()
+			damage(t, filepath.Join(dir, segmentName(1)))
+
+			log = open(t, dir, small)
+			_, err := log.Rehydrate(t.Context(), victim)
+			wantDamage(t, "Rehydrate", err, segmentName(1), 1, victim)
+			for _, err = range log.All(t.Context(), 0) {
+				break
+			}
+			wantDamage(t, "All", err, segmentName(1), 1, "")
+			wantSound(t, log, b)
+		})
+	}
+}
+
+func TestTheNewestSegmentBrokenRefusesToOpen(t *testing.T) {
+	for name, change := range map[string]func([]byte) []byte{
+		"empty": func([]byte) []byte { return nil },
+		"cut":   func(c []byte) []byte { return c[:3*os.Getpagesize()] },
+		"zeros": func(c []byte) []byte { clear(c); return c },
+		"its pages overwritten": func(c []byte) []byte {
+			for i := range c[2*os.Getpagesize():] {
+				c[2*os.Getpagesize()+i] = 0xa5
+			}
+			return c
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			two(t, dir, Options{})
+			rewriteFile(t, filepath.Join(dir, segmentName(1)), change)
+			_, err := Open(dir, quiet(Options{}))
+			wantDamage(t, "Open", err, segmentName(1), 0, "")
+		})
+	}
+	t.Run("gone", func(t *testing.T) {
+		dir := t.TempDir()
+		two(t, dir, Options{})
+		if err := os.Remove(filepath.Join(dir, segmentName(1))); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(dir, quiet(Options{}))
+		wantDamage(t, "Open", err, segmentName(1), 0, "")
+	})
+}
+
+func TestIndicesThatAreGoneOrBrokenAreMadeAgain(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, dir string){
+		"the directory gone":        func(t *testing.T, dir string) { remove(t, dir, directoryName) },
+		"the directory cut":         func(t *testing.T, dir string) { cut(t, dir, directoryName) },
+		"the directory overwritten": func(t *testing.T, dir string) { overwrite(t, dir, directoryName) },
+		"an entry of the directory changed": func(t *testing.T, dir string) {
+			spoil(t, filepath.Join(dir, directoryName), "point-CP-001")
+		},
+		"an index gone": func(t *testing.T, dir string) { remove(t, dir, indexName(1)) },
+		"all of them gone": func(t *testing.T, dir string) {
+			if err := removeIndices(dir); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			b := eventlogtest.NewBuilder("ev.health")
+			commits := supplies(b, 8)
+			log := open(t, dir, small)
+			appendAll(t, log, commits)
+			log.Close()
+
+			damage(t, dir)
+			log = open(t, dir, small)
+			eventlogtest.Holds(t, log, b, commits)
+		})
+	}
+}
+
+func remove(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func cut(t *testing.T, dir, name string) {
+	rewriteFile(t, filepath.Join(dir, name), func(c []byte) []byte { return c[:2*os.Getpagesize()] })
+}
+
+func overwrite(t *testing.T, dir, name string) {
+	rewriteFile(t, filepath.Join(dir, name), func(c []byte) []byte { return bytes.Repeat([]byte{0xa5}, len(c)) })
+}
+
+func TestAnIndexThatIsBrokenSaysHowToMendIt(t *testing.T) {
+	for name, damage := range map[string]func(*testing.T, string, string){
+		"cut":         cut,
+		"overwritten": overwrite,
+		"changed":     func(t *testing.T, dir, name string) { spoil(t, filepath.Join(dir, name), "session-0-0") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			b := eventlogtest.NewBuilder("ev.health")
+			commits := supplies(b, 8)
+			log := open(t, dir, small)
+			appendAll(t, log, commits)
+			log.Close()
+			damage(t, dir, indexName(1))
+
+			log = open(t, dir, small)
+			_, err := log.Head(t.Context(), "session-0-0")
+			wantDamage(t, "Head", err, indexName(1), 0, "session-0-0")
+			if !strings.Contains(err.Error(), "remove the file") {
+				t.Errorf("%q does not say what to do", err)
+			}
+			log.Close()
+			remove(t, dir, indexName(1))
+			eventlogtest.Holds(t, open(t, dir, small), b, commits)
+		})
+	}
+}
+
+func removeIndices(dir string) error {
+	_, indices, err := list(dir)
+	for _, first := range indices {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, indexName(first))))
+	}
+	return errors.Join(err, os.Remove(filepath.Join(dir, directoryName)))
+}
