@@ -36,11 +36,11 @@ func (t *Transport) compareClock(before, after time.Time, m *sarama.ProducerMess
 	}
 	topic, partition, offset := m.Topic, m.Partition, m.Offset
 	go func() {
-		t.sending.RLock() // Close waits for this
-		defer t.sending.RUnlock()
-		if t.closed {
+		l, err := t.acquire() // Close waits for this
+		if err != nil {
 			return
 		}
+		defer t.release(l)
 		if at, ok := t.timeOf(topic, partition, offset); ok {
 			t.stampedBetween(at, before, after)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -99,6 +100,9 @@ func committed(tb testing.TB, addr, group, topic string) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	offsets, err := kadm.NewClient(client).FetchOffsets(ctx, group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return -1
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -111,6 +115,7 @@ func committed(tb testing.TB, addr, group, topic string) int64 {
 // The acknowledgement is the last thing: a record whose handler fails is tried again, one
 // that was not done when its reader went comes to the next, and so does what lies behind it.
 func TestARecordThatIsNotDoneComesAgain(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t, kfake.SeedTopics(1, "ev.supply.telemetry"))
 	addr := cluster.ListenAddrs()[0]
 	tr := connect(t, addr)
@@ -156,6 +161,7 @@ func TestARecordThatIsNotDoneComesAgain(t *testing.T) {
 
 // What is being worked on when the program stops is finished and committed.
 func TestStoppingFinishesWhatWasBegun(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t, kfake.SeedTopics(1, "ev.supply.telemetry"))
 	addr := cluster.ListenAddrs()[0]
 	tr := connect(t, addr)
@@ -185,6 +191,7 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 // Readers come and go while samples are sent and handlers fail: nothing is lost, and each
 // point's samples are done in their order.
 func TestNothingIsLostOverRetriesAndRebalances(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t)
 	addr := cluster.ListenAddrs()[0]
 	sender := connect(t, addr)
@@ -222,6 +229,7 @@ func TestNothingIsLostOverRetriesAndRebalances(t *testing.T) {
 
 // A record that nobody can take in holds up its own point only, until the window is full.
 func TestAStuckPointHoldsUpOnlyItself(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t, kfake.SeedTopics(1, "ev.supply.telemetry"))
 	tr := connect(t, cluster.ListenAddrs()[0])
 	topic := tr.Topics().Telemetry
@@ -268,6 +276,7 @@ func TestAStuckPointHoldsUpOnlyItself(t *testing.T) {
 
 // A sender without keys spreads a point's records over the partitions: still one at a time.
 func TestOneAtATimeForAPointOverAllPartitions(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t)
 	addr := cluster.ListenAddrs()[0]
 	tr := connect(t, addr)
@@ -305,6 +314,7 @@ func TestOneAtATimeForAPointOverAllPartitions(t *testing.T) {
 
 // A driver's request and an operator's record are committed at their acknowledgement.
 func TestRequestsAreCommittedAtOnce(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t, kfake.SeedTopics(1, "ev.supply.request", "ev.control"))
 	addr := cluster.ListenAddrs()[0]
 	tr := connect(t, addr)
@@ -366,6 +376,7 @@ func produceRaw(tb testing.TB, addr string, records ...*kgo.Record) {
 // What can't be understood, and what is refused, lies in the dead-letter topic as it came,
 // with the reason, and the work goes on.
 func TestRefusedRecordsGoToTheDeadLetterTopic(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t, kfake.SeedTopics(1, "ev.health"))
 	addr := cluster.ListenAddrs()[0]
 	tr := connect(t, addr)
@@ -431,6 +442,7 @@ func TestRefusedRecordsGoToTheDeadLetterTopic(t *testing.T) {
 // A dead letter that the broker refuses for its size is cut; where even that is refused, a
 // line in the log is all that is left. Neither stops its partition.
 func TestADeadLetterThatIsTooLarge(t *testing.T) {
+	t.Parallel()
 	big := strings.Repeat("x", 1<<20)
 	tests := map[string]struct {
 		limit string // of the dead-letter topic
@@ -481,6 +493,7 @@ func TestADeadLetterThatIsTooLarge(t *testing.T) {
 
 // A dead-letter topic that somebody deleted is made again.
 func TestADeadLetterTopicThatIsMissing(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t, kfake.SeedTopics(1, "ev.health"))
 	addr := cluster.ListenAddrs()[0]
 	tr := connectBare(t, addr, nil)
@@ -492,6 +505,7 @@ func TestADeadLetterTopicThatIsMissing(t *testing.T) {
 }
 
 func TestATopicOfNobody(t *testing.T) {
+	t.Parallel()
 	cluster := startKafka(t)
 	tr := connectBare(t, cluster.ListenAddrs()[0], nil)
 	if err := tr.Group(t.Context(), "g", []string{"else"}, nil); err == nil || !strings.Contains(err.Error(), `"else" is no topic`) {

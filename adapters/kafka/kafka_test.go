@@ -17,7 +17,11 @@ import (
 	"evcharging/domain"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// sarama's producer times an outage with a goroutine that sleeps ten seconds, and then ends.
+		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"))
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second

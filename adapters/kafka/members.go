@@ -16,7 +16,7 @@ const (
 
 // Members is how many live members the consumer group of a topic has, see Group.
 func (t *Transport) Members(ctx context.Context, group, topic string) (members int, err error) {
-	err = t.ask(ctx, func(admin sarama.ClusterAdmin) error {
+	err = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
 		described, err := admin.DescribeConsumerGroups([]string{group + "." + topic})
 		if err != nil {
 			return t.explain("", err)

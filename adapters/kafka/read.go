@@ -41,11 +41,11 @@ func (t *Transport) Read(ctx context.Context, topic string, handle func(message.
 // records are left out.
 func (t *Transport) unread(ctx context.Context, topic string) (map[int32]int64, error) {
 	left := map[int32]int64{}
-	err := t.ask(ctx, func(sarama.ClusterAdmin) error {
-		if err := t.client.RefreshMetadata(); err != nil {
+	err := t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error {
+		if err := client.RefreshMetadata(); err != nil {
 			return t.explain("", err)
 		}
-		there, err := t.client.Topics()
+		there, err := client.Topics()
 		if err != nil {
 			return t.explain("", err)
 		}
@@ -53,16 +53,16 @@ func (t *Transport) unread(ctx context.Context, topic string) (map[int32]int64, 
 			if name != topic {
 				continue
 			}
-			partitions, err := t.client.Partitions(topic)
+			partitions, err := client.Partitions(topic)
 			if err != nil {
 				return t.explain(topic, err)
 			}
 			for _, p := range partitions {
-				oldest, err := t.client.GetOffset(topic, p, sarama.OffsetOldest)
+				oldest, err := client.GetOffset(topic, p, sarama.OffsetOldest)
 				if err != nil {
 					return t.explain(topic, err)
 				}
-				newest, err := t.client.GetOffset(topic, p, sarama.OffsetNewest)
+				newest, err := client.GetOffset(topic, p, sarama.OffsetNewest)
 				if err != nil {
 					return t.explain(topic, err)
 				}

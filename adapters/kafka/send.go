@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,26 +64,35 @@ func (t *Transport) produce(ctx context.Context, batch []*sarama.ProducerMessage
 		return t.explain("", err)
 	}
 	answer := make(chan error, 1)
-	go func() {
-		t.sending.RLock()
-		defer t.sending.RUnlock()
-		if t.closed {
-			answer <- ErrClosed
-			return
-		}
-		answer <- t.producer.SendMessages(batch)
-	}()
-	var err error
+	go func() { answer <- t.trySend(ctx, batch) }()
 	select {
-	case err = <-answer:
+	case err := <-answer:
+		return err
 	case <-ctx.Done():
 		return t.explain("", ctx.Err())
 	}
-	var failed sarama.ProducerErrors
-	if errors.As(err, &failed) && len(failed) > 0 {
-		return t.explain(failed[0].Msg.Topic, failed[0].Err)
+}
+
+// trySend sends a batch, a second time over a new link where the producer has given up.
+func (t *Transport) trySend(ctx context.Context, batch []*sarama.ProducerMessage) error {
+	for renewed := false; ; renewed = true {
+		l, err := t.acquire()
+		if err != nil {
+			return err
+		}
+		err = l.producer.SendMessages(batch)
+		t.release(l)
+		var failed sarama.ProducerErrors
+		if !errors.As(err, &failed) || len(failed) == 0 {
+			return err
+		}
+		if renewed || !slices.ContainsFunc(failed, func(e *sarama.ProducerError) bool { return gaveUp(e.Err) }) {
+			return t.explain(failed[0].Msg.Topic, failed[0].Err)
+		}
+		if err := t.renew(ctx, l); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // The headers of a dead letter.
@@ -142,8 +152,8 @@ func (t *Transport) deadLetter(ctx context.Context, m *sarama.ConsumerMessage, r
 			"topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "reason", why, "error", err)
 		return nil
 	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
-		return errors.Join(err, t.ask(ctx, func(admin sarama.ClusterAdmin) error {
-			return t.ensure(admin, map[string]wantedTopic{letter.Topic: deadLetterTopic})
+		return errors.Join(err, t.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) error {
+			return t.ensure(client, admin, map[string]wantedTopic{letter.Topic: deadLetterTopic})
 		}))
 	}
 	return err

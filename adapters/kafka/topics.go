@@ -84,7 +84,7 @@ func (t *Transport) EnsureTopics(ctx context.Context) error {
 	for _, r := range centralReads {
 		wanted[t.names[r]+deadLetters] = deadLetterTopic
 	}
-	err := t.ask(ctx, func(admin sarama.ClusterAdmin) error { return t.ensure(admin, wanted) })
+	err := t.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) error { return t.ensure(client, admin, wanted) })
 	t.readTrust()
 	return err
 }
@@ -100,18 +100,16 @@ var deadLetterTopic = wantedTopic{partitions: 1, settings: map[string]string{
 }}
 
 // ask runs an administrator's request, which knows no context, until ctx ends.
-func (t *Transport) ask(ctx context.Context, do func(sarama.ClusterAdmin) error) error {
+func (t *Transport) ask(ctx context.Context, do func(sarama.Client, sarama.ClusterAdmin) error) error {
 	answer := make(chan error, 1)
 	go func() {
-		t.sending.RLock() // the client must not be closed meanwhile
-		defer t.sending.RUnlock()
-		if t.closed {
-			answer <- ErrClosed
-			return
-		}
-		admin, err := sarama.NewClusterAdminFromClient(t.client)
+		l, err := t.acquire()
 		if err == nil {
-			err = do(admin)
+			defer t.release(l)
+			var admin sarama.ClusterAdmin
+			if admin, err = sarama.NewClusterAdminFromClient(l.client); err == nil {
+				err = do(l.client, admin)
+			}
 		}
 		answer <- err
 	}()
@@ -123,11 +121,11 @@ func (t *Transport) ask(ctx context.Context, do func(sarama.ClusterAdmin) error)
 	}
 }
 
-func (t *Transport) ensure(admin sarama.ClusterAdmin, wanted map[string]wantedTopic) error {
-	if err := t.client.RefreshMetadata(); err != nil {
+func (t *Transport) ensure(client sarama.Client, admin sarama.ClusterAdmin, wanted map[string]wantedTopic) error {
+	if err := client.RefreshMetadata(); err != nil {
 		return t.explain("", err)
 	}
-	there, err := t.client.Topics()
+	there, err := client.Topics()
 	if err != nil {
 		return t.explain("", err)
 	}
@@ -152,7 +150,7 @@ func (t *Transport) ensure(admin sarama.ClusterAdmin, wanted map[string]wantedTo
 			return fmt.Errorf("the topic %s can't be created: %w", name, t.explain(name, err))
 		}
 	}
-	if err := t.awaitTopics(missing); err != nil {
+	if err := t.awaitTopics(client, missing); err != nil {
 		return err
 	}
 	for name := range missing {
@@ -162,12 +160,12 @@ func (t *Transport) ensure(admin sarama.ClusterAdmin, wanted map[string]wantedTo
 }
 
 // awaitTopics waits until the cluster knows topics that were just created.
-func (t *Transport) awaitTopics(created map[string]wantedTopic) error {
+func (t *Transport) awaitTopics(client sarama.Client, created map[string]wantedTopic) error {
 	for p := (pauses{}); ; {
-		err := t.client.RefreshMetadata()
+		err := client.RefreshMetadata()
 		known := 0
 		for name := range created {
-			if ids, e := t.client.WritablePartitions(name); e == nil && len(ids) > 0 {
+			if ids, e := client.WritablePartitions(name); e == nil && len(ids) > 0 {
 				known++
 			}
 		}
@@ -252,7 +250,7 @@ func describe[W any](admin sarama.ClusterAdmin, topics map[string]W) (map[string
 func (t *Transport) readTrust() {
 	ctx, cancel := context.WithTimeout(t.life, ioTimeout)
 	defer cancel()
-	_ = t.ask(ctx, func(admin sarama.ClusterAdmin) error {
+	_ = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
 		settings, err := describe(admin, t.records)
 		if err != nil {
 			return err

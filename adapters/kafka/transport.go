@@ -36,12 +36,7 @@ type Transport struct {
 	id      string
 	log     *slog.Logger
 
-	client   sarama.Client
-	producer sarama.SyncProducer
-	// sending is held for reading by whoever uses producer.
-	sending sync.RWMutex
-	closed  bool
-
+	links   links
 	stats   map[string]*counters
 	trusted atomic.Pointer[map[string]bool]
 	clock   clock
@@ -111,70 +106,6 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 	return t, nil
 }
 
-// dial makes client and producer.
-func (t *Transport) dial(ctx context.Context) error {
-	type result struct {
-		client   sarama.Client
-		producer sarama.SyncProducer
-		err      error
-	}
-	said := ""
-	for p := (pauses{}); ; {
-		attempt := make(chan result, 1)
-		go func() {
-			var r result
-			r.client, r.producer, r.err = t.tryDial()
-			attempt <- r
-		}()
-		select {
-		case r := <-attempt:
-			if r.err == nil {
-				if said != "" {
-					t.log.Info("Kafka is reached", "brokers", t.brokers)
-				}
-				t.client, t.producer = r.client, r.producer
-				return nil
-			}
-			if text := r.err.Error(); text != said {
-				said = text
-				t.log.Warn(text + "; trying again")
-			}
-			if !p.wait(ctx.Done(), nil) {
-				return r.err
-			}
-		case <-ctx.Done():
-			go func() { // the attempt ends by itself, within its timeouts
-				if r := <-attempt; r.err == nil {
-					_ = r.producer.Close()
-					_ = r.client.Close()
-				}
-			}()
-			return t.explain("", ctx.Err())
-		}
-	}
-}
-
-func (t *Transport) tryDial() (sarama.Client, sarama.SyncProducer, error) {
-	client, err := sarama.NewClient(t.brokers, t.settings())
-	if err != nil {
-		return nil, nil, t.explain("", err)
-	}
-	producer, err := sarama.NewSyncProducerFromClient(client)
-	if err == nil {
-		return client, producer, nil
-	}
-	var named []string
-	for _, b := range client.Brokers() {
-		named = append(named, b.Addr())
-	}
-	_ = client.Close()
-	if cause := networkCause(err); cause != "" && len(named) > 0 {
-		return nil, nil, fmt.Errorf("%w: %s answers, but the broker that it names, %s, does not (%s): correct the broker's advertised.listeners, or make that name known here",
-			ErrUnreachable, strings.Join(t.brokers, ", "), strings.Join(named, ", "), cause)
-	}
-	return nil, nil, t.explain("", err)
-}
-
 // settings are those that all clients share.
 func (t *Transport) settings() *sarama.Config {
 	c := sarama.NewConfig()
@@ -192,6 +123,7 @@ func (t *Transport) settings() *sarama.Config {
 	c.Producer.Partitioner = sarama.NewHashPartitioner
 	c.Producer.Return.Successes = true
 	c.Producer.Retry.Max = 5
+	c.Producer.Transaction.Retry.Max = 3 // of asking for a producer's id
 	c.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
 		return min(100*time.Millisecond<<min(retries, 4), time.Second)
 	}
@@ -208,13 +140,7 @@ func (t *Transport) settings() *sarama.Config {
 func (t *Transport) Close() error {
 	t.end()
 	t.tasks.Wait()
-	t.sending.Lock()
-	defer t.sending.Unlock()
-	if t.closed {
-		return nil
-	}
-	t.closed = true
-	return errors.Join(t.producer.Close(), t.client.Close())
+	return t.closeLinks()
 }
 
 // explain makes one sentence of what sarama says, about a topic where it is known.
