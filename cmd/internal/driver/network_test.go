@@ -13,7 +13,7 @@ import (
 
 // network is a broker in memory, with whoever answers requests behind it.
 type network struct {
-	// central is called with each request that is new, and not at the same time.
+	// central is called with each request that is new.
 	central func(n *network, r message.Request)
 
 	mu      sync.Mutex
@@ -84,12 +84,19 @@ func (n *network) Send(_ context.Context, ms ...message.Message) error {
 	}
 	for _, m := range ms {
 		n.put(m)
-		if r, ok := m.(message.Request); ok && !n.known[r.ID] {
-			n.known[r.ID] = true
+		if r, ok := m.(message.Request); ok && n.isNew(r.ID) {
 			n.central(n, r)
 		}
 	}
 	return nil
+}
+
+func (n *network) isNew(id domain.RequestID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	known := n.known[id]
+	n.known[id] = true
+	return !known
 }
 
 func (n *network) Follow(ctx context.Context, topics []string, from domain.UnixMillis, ready func(), handle func(context.Context, message.Received)) error {

@@ -170,9 +170,7 @@ func (c Config) follow(ctx context.Context, from domain.UnixMillis, put func(dri
 	if from == 0 {
 		from = domain.At(time.Now())
 	}
-	topics := c.Network.Topics()
-	return c.Network.Follow(ctx,
-		[]string{topics.Request, topics.Auth, topics.Telemetry, topics.Done, topics.Ticket}, from,
+	return c.Network.Follow(ctx, followed(c.Network.Topics()), from,
 		func() { put(driver.Begin{}) },
 		func(_ context.Context, r message.Received) {
 			if isOf(r.Message, c.ID) {
