@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,15 +20,12 @@ import (
 // follows counts the readings of a network.
 type follows struct {
 	*network
-	mu    sync.Mutex
-	count int
+	count atomic.Int32
 	err   error
 }
 
 func (f *follows) Follow(ctx context.Context, topics []string, from domain.UnixMillis, ready func(), handle func(context.Context, message.Received)) error {
-	f.mu.Lock()
-	f.count++
-	f.mu.Unlock()
+	f.count.Add(1)
 	if f.err != nil {
 		return f.err
 	}
@@ -60,8 +58,8 @@ func TestManyDriversShareOneReading(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if served != 1 || n.count != 1 {
-			t.Errorf("%d were served by %d readings", served, n.count)
+		if served != 1 || n.count.Load() != 1 {
+			t.Errorf("%d were served by %d readings", served, n.count.Load())
 		}
 		// One that has a past reads it.
 		file := filepath.Join(t.TempDir(), "x.checkpoint")
@@ -85,8 +83,9 @@ func TestManyDriversShareOneReading(t *testing.T) {
 		if err := driver.Run(t.Context(), config); err != nil {
 			t.Error(err)
 		}
-		if _, ok := first.(application.Continued); !ok || n.count != 3 {
-			t.Errorf("it began with %T, after %d readings", first, n.count)
+		synctest.Wait()
+		if _, ok := first.(application.Continued); !ok || n.count.Load() != 3 {
+			t.Errorf("it began with %T, after %d readings", first, n.count.Load())
 		}
 	})
 }
