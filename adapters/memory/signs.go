@@ -44,12 +44,7 @@ func (s *Signs) Last(_ context.Context, point domain.PointID) (central.Sign, err
 type Listening struct {
 	mu    sync.Mutex
 	since domain.UnixMillis
-	lags  map[partition]*central.Lag
-}
-
-type partition struct {
-	topic  string
-	number int32
+	lags  central.Lags
 }
 
 var _ central.Listening = (*Listening)(nil)
@@ -72,16 +67,7 @@ func (l *Listening) Deaf(now domain.UnixMillis) {
 func (l *Listening) Hear(now domain.UnixMillis, record message.Source) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := partition{record.Topic, record.Partition}
-	lag := l.lags[at]
-	if lag == nil {
-		if l.lags == nil {
-			l.lags = map[partition]*central.Lag{}
-		}
-		lag = &central.Lag{}
-		l.lags[at] = lag
-	}
-	late := lag.Late(now, record.Timestamp)
+	late := l.lags.Late(now, record)
 	if late > 0 || l.since > now { // our own clock may have been set back
 		l.since = now
 	}

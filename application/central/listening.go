@@ -16,15 +16,15 @@ type Listening interface {
 	// Deaf says that something could have been missed until now.
 	Deaf(now domain.UnixMillis)
 	// Hear tells by how much a record comes late that is read at now, 0 for one in time, as
-	// the Lag of its partition says. Where it comes late, others still wait: it is Deaf too.
+	// Lags says. Where it comes late, others still wait: it is Deaf too.
 	// The record's timestamp is one that the broker set.
 	Hear(now domain.UnixMillis, record message.Source) (late time.Duration)
 }
 
-// What a Lag goes by.
+// What Lags goes by.
 const (
 	lateAfter = 5 * time.Second
-	// A partition's age is normal where the least one of a window is that of the window before.
+	// An age is normal where the least one of a window is that of the window before.
 	lagWindow = 30 * time.Second
 	lagSteady = time.Second
 	// A clock that is further off than a request is valid has all requests refused: it has to
@@ -32,15 +32,41 @@ const (
 	lagMost = chargingpoint.RequestValidity
 )
 
-// Lag tells which records of a partition come late, by a broker's clock that need not be
-// ours. A record's age when it is read is how long it has waited, and how far the
-// broker's clock is behind ours. The second is the same for all records, the first is not
-// while a backlog is read: it shrinks, or it grows. So the age that stays the same for a
-// while is the normal one, at first 0, and a record comes late where it is older than
-// that by more than 5 s. (A backlog that neither shrinks nor grows delays silence and
-// reports alike: nothing is missed by it.) Its zero value is ready. It is not safe for
-// use from several goroutines.
-type Lag struct {
+// Lags tells which records come late, by a broker's clock that need not be ours. A
+// record's age when it is read is how long it has waited, and how far the broker's clock
+// is behind ours. The second is the same for all records, the first is not while a
+// backlog is read: it shrinks, or it grows. So the age that stays the same for a while is
+// the normal one, at first 0, and a record comes late where it is older than that by
+// more than 5 s. (A backlog that neither shrinks nor grows delays silence and reports
+// alike: nothing is missed by it.) A record is judged by its own partition, for one may
+// lag and the next not, and by all of them together, for of some little is read. Its zero
+// value is ready. It is not safe for use from several goroutines.
+type Lags struct {
+	all lag
+	of  map[partition]*lag
+}
+
+type partition struct {
+	topic  string
+	number int32
+}
+
+// Late is by how much a record comes late that is read at now; 0 for one in time.
+func (l *Lags) Late(now domain.UnixMillis, record message.Source) time.Duration {
+	at := partition{record.Topic, record.Partition}
+	of := l.of[at]
+	if of == nil {
+		if l.of == nil {
+			l.of = map[partition]*lag{}
+		}
+		of = &lag{}
+		l.of[at] = of
+	}
+	return min(of.late(now, record.Timestamp), l.all.late(now, record.Timestamp))
+}
+
+// lag is what is known of one partition, or of all.
+type lag struct {
 	normal time.Duration
 	// began is when the window began, 0 before the first; least is the least age in it.
 	began domain.UnixMillis
@@ -50,13 +76,11 @@ type Lag struct {
 	known  bool
 }
 
-// Late is by how much a record comes late that is read at now; 0 for one in time.
-func (l *Lag) Late(now, recordedAt domain.UnixMillis) time.Duration {
+func (l *lag) late(now, recordedAt domain.UnixMillis) time.Duration {
 	age := now.Sub(recordedAt)
-	switch open := l.began != 0; {
-	case open && l.began <= now && now.Sub(l.began) < lagWindow:
+	if open := l.began != 0; open && l.began <= now && now.Sub(l.began) < lagWindow {
 		l.least = min(l.least, age)
-	default:
+	} else {
 		if open && l.known && (l.least-l.before).Abs() <= lagSteady && l.least <= lagMost {
 			l.normal = l.least
 		}

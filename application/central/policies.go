@@ -68,11 +68,14 @@ func (t *turn) endOccupant(ctx context.Context, cause session.Cause) error {
 	if err := t.loadOccupant(ctx); err != nil {
 		return err
 	}
-	err := t.session.session.End(t.now, cause, t.Patience)
-	if errors.Is(err, session.ErrAlreadyEnding) {
+	switch err := t.session.session.End(t.now, cause, t.Patience); {
+	case errors.Is(err, session.ErrAlreadyEnding):
 		return nil // the first cause stands
+	case errors.Is(err, session.ErrClosed), errors.Is(err, session.ErrUnknownSession):
+		return errStale // another Central has closed it since the point was read
+	default:
+		return err
 	}
-	return err
 }
 
 func (t *turn) release(id domain.SessionID) error {

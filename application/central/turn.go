@@ -15,7 +15,8 @@ import (
 	"evcharging/domain/session"
 )
 
-// NewID makes a commit's id: a UUIDv7 of the instant at which it was decided.
+// NewID makes a commit's id: a UUIDv7 of the instant at which it was decided. Safe for use
+// from several goroutines.
 type NewID func(at domain.UnixMillis) uuid.UUID
 
 // ErrContended tells that other Centrals wrote to the same streams again and again: the
@@ -262,13 +263,16 @@ func (t *turn) finishEarlier(ctx context.Context, v verdict) error {
 
 // finish is the end of a turn that came for the first time.
 func (t *turn) finish(ctx context.Context, v verdict, parts []Part) error {
-	if v.rule != nil {
-		t.Ignored.Count(v.rule)
-	}
 	for _, s := range t.streams() {
 		t.lane.keep(s)
 	}
-	return t.tell(ctx, parts)
+	if err := t.tell(ctx, parts); err != nil {
+		return err
+	}
+	if v.rule != nil {
+		t.Ignored.Count(v.rule)
+	}
+	return nil
 }
 
 // redeliver publishes what is still true of a turn that was stored earlier, on streams

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,14 @@ func (w *world) Publish(_ context.Context, p central.Publication) error {
 	return nil
 }
 
+// publish is a central.Publisher that hands the messages to a function.
+type publish func([]message.Message)
+
+func (f publish) Publish(_ context.Context, p central.Publication) error {
+	f(p.Messages)
+	return nil
+}
+
 // Count is central.Ignored's.
 func (w *world) Count(rule error) { w.outcome.ignored = append(w.outcome.ignored, rule) }
 
@@ -95,11 +104,10 @@ func newWorld(t testing.TB) *world {
 
 // ids makes the same commit ids each time.
 func ids() central.NewID {
-	n := uint64(0)
+	var n atomic.Uint64
 	return func(at domain.UnixMillis) (id uuid.UUID) {
-		n++
 		binary.BigEndian.PutUint64(id[:], uint64(at)<<16|7<<12)
-		binary.BigEndian.PutUint64(id[8:], n|1<<63)
+		binary.BigEndian.PutUint64(id[8:], n.Add(1)|1<<63)
 		return id
 	}
 }
@@ -204,10 +212,7 @@ func (w *world) stores(want ...part) *world {
 	commit := w.outcome.commits[0]
 	var got []part
 	for _, p := range commit.Parts {
-		envelope, err := eventjson.Codec{}.Decode(p.Body)
-		if err != nil {
-			w.Fatal(err)
-		}
+		envelope := decode(w, p)
 		if envelope.At != commit.At || envelope.Commit != commit.ID || envelope.Cause != commit.Cause {
 			w.Errorf("the text of %s says %+v, its commit %s %s %s", p.Stream, envelope, commit.ID, commit.At, commit.Cause)
 		}
@@ -217,6 +222,20 @@ func (w *world) stores(want ...part) *world {
 		w.Errorf("stored\n%swant\n%s", describeParts(got), describeParts(want))
 	}
 	return w
+}
+
+func decode(t fataler, p eventlog.Part) central.Envelope {
+	t.Helper()
+	envelope, err := eventjson.Codec{}.Decode(p.Body)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return envelope
+}
+
+func decodeAll(t fataler, p eventlog.Part) []any {
+	t.Helper()
+	return decode(t, p).Events
 }
 
 // storesNothing checks that the last record made no commit.
