@@ -28,6 +28,8 @@ type outbox struct {
 
 	batches  int
 	onTheWay *Batch
+	// leaving is how many of dones, the first ones, are in it.
+	leaving int
 	// failures are those since the last success.
 	failures int
 	pause    time.Duration
@@ -38,11 +40,13 @@ func (b *outbox) isEmpty() bool {
 	return len(b.dones) == 0 && b.sample == nil && len(b.requests) == 0 && b.onTheWay == nil
 }
 
-// report has the done of a session sent, again where it has been sent before.
+// report has the done of a session sent, again where it has been sent before, or is
+// just being sent: whoever asks may have seen that one.
 func (e *Engine) report(session domain.SessionID) {
+	b := &e.outbox
 	done, ok := e.memory.Done(session)
-	if ok && !slices.Contains(e.outbox.dones, done) {
-		e.outbox.dones = append(e.outbox.dones, done)
+	if ok && !slices.Contains(b.dones[b.leaving:], done) {
+		b.dones = append(b.dones, done)
 	}
 }
 
@@ -54,7 +58,8 @@ func (e *Engine) flush(now domain.UnixMillis) {
 		return
 	}
 	var messages []message.Message
-	for _, done := range b.dones[:min(len(b.dones), maxBatch)] {
+	b.leaving = min(len(b.dones), maxBatch)
+	for _, done := range b.dones[:b.leaving] {
 		messages = append(messages, done)
 	}
 	if b.sample != nil {
@@ -77,8 +82,11 @@ func (e *Engine) sent(in Sent, now domain.UnixMillis) {
 	if batch == nil || in.Batch != batch.Number {
 		return
 	}
-	b.onTheWay = nil
+	gone := b.dones[:b.leaving]
+	b.onTheWay, b.leaving, b.dones = nil, 0, b.dones[b.leaving:]
 	if in.Err != nil {
+		asked := slices.DeleteFunc(b.dones, func(d message.Done) bool { return slices.Contains(gone, d) })
+		b.dones = slices.Concat(gone, asked)
 		b.pause = min(max(2*b.pause, time.Second), maxPause)
 		b.retryAt = now.Add(b.pause)
 		if b.failures++; b.failures == worthSaying {
@@ -100,7 +108,6 @@ func (e *Engine) delivered(m message.Message) {
 	b := &e.outbox
 	switch m := m.(type) {
 	case message.Done:
-		b.dones = slices.DeleteFunc(b.dones, func(d message.Done) bool { return d == m })
 		if slices.Contains(e.memory.Unreported(), m.Session) {
 			e.apply(Record{Reported: []domain.SessionID{m.Session}})
 		}

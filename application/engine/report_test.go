@@ -142,6 +142,28 @@ func TestGivenAStartThatIsRepeatedDuringAnOutageThenItsDoneIsSentOnce(t *testing
 	p.expectDones(done(session, 0, 0, message.DoneUnplugged))
 }
 
+func TestGivenADoneThatIsBeingSentWhenItIsAskedForThenItIsSentAgain(t *testing.T) {
+	want := done(session, 0, 0, message.DoneUnplugged)
+	p := newPoint(t)
+	p.receive(start(session, 1))
+	p.slow = true
+	p.step(engine.Unplug{})
+	p.receive(start(session, 1))
+	p.receive(start(session, 1))
+	p.slow = false
+	p.step(engine.Sent{Batch: p.batches})
+	p.expectDones(want)
+	p.take()
+
+	p.slow = true
+	p.receive(start(session, 1))
+	p.receive(start(session, 1))
+	p.slow = false
+	p.step(engine.Sent{Batch: p.batches, Err: errAway})
+	p.seconds(5)
+	p.expectDones(want)
+}
+
 func TestGivenThousandsOfSessionsThenTheMemoryDoesNotGrow(t *testing.T) {
 	p := newPoint(t)
 	for i := range 4 * engine.MaxRemembered {

@@ -1,0 +1,202 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"evcharging/adapters/kafka"
+	"evcharging/adapters/tcp"
+	"evcharging/application/message"
+	"evcharging/application/monitor"
+	"evcharging/domain"
+)
+
+// closeTimeout is how long the connection to Kafka may take to end.
+const closeTimeout = 2 * time.Second
+
+// errNotConnected is the result of sending before Kafka was reached.
+var errNotConnected = errors.New("Kafka has not been reached yet") //nolint:staticcheck // Kafka is a name
+
+// Network is what a Monitor needs of a network. *kafka.Transport is one; its documentation
+// is the contract.
+type Network interface {
+	Send(ctx context.Context, ms ...message.Message) error
+	Watch(ctx context.Context, change func(up bool, err error))
+}
+
+// Config is what a Monitor needs.
+type Config struct {
+	monitor.Settings
+	// Engine is the host:port of the Engine's heartbeat, Central that of Central's
+	// authentication.
+	Engine, Central string
+	// Network is used where it is not nil; else Kafka says to which one to connect.
+	Network Network
+	Kafka   kafka.Config
+	Logger  *slog.Logger
+}
+
+// Run is a Monitor until ctx ends; then it returns nil. *tcp.DeniedError or
+// tcp.ErrNoSecret says that Central does not let the point in; any other error is one of
+// the configuration of Kafka.
+func Run(ctx context.Context, c Config) error {
+	r := &runner{Config: c, inputs: make(chan monitor.Input), heartbeat: tcp.NewHeartbeat(c.Engine)}
+	err := r.run(ctx)
+	r.disconnect()
+	c.Logger.Info("the Monitor has ended", "point", c.Point)
+	return err
+}
+
+type runner struct {
+	Config
+	inputs    chan monitor.Input
+	heartbeat *tcp.Heartbeat
+	network   atomic.Pointer[Network]
+	tasks     sync.WaitGroup
+}
+
+// run is the loop around the state machine: what happens goes in, what is asked for is
+// done, one at a time.
+func (r *runner) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer r.heartbeat.Close()
+	defer r.tasks.Wait()
+	defer cancel()
+
+	r.Logger.Info("the Monitor is up", "point", r.Point, "engine", r.Engine, "central", r.Central)
+	failed := make(chan error, 1)
+	r.tasks.Go(func() { r.connect(ctx, failed) })
+	clock := time.NewTicker(time.Second)
+	defer clock.Stop()
+	machine, out := monitor.New(r.Settings, now())
+	for {
+		r.perform(ctx, out)
+		if out.Denied != nil {
+			return out.Denied
+		}
+		var in monitor.Input
+		select {
+		case in = <-r.inputs:
+		case <-clock.C:
+			in = monitor.Tick{}
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+		out = machine.Step(in, now())
+	}
+}
+
+func now() domain.UnixMillis { return domain.At(time.Now()) }
+
+// put hands an input to the machine. It is dropped where the Monitor ends.
+func (r *runner) put(ctx context.Context, in monitor.Input) {
+	select {
+	case r.inputs <- in:
+	case <-ctx.Done():
+	}
+}
+
+// perform does what a step asks for.
+func (r *runner) perform(ctx context.Context, out monitor.Outcome) {
+	for _, notice := range out.Notices {
+		level := slog.LevelInfo
+		if notice.Warning {
+			level = slog.LevelWarn
+		}
+		r.Logger.Log(ctx, level, notice.Text)
+	}
+	if out.Authenticate {
+		r.tasks.Go(func() { r.put(ctx, r.authenticate(ctx)) })
+	}
+	if out.Beat {
+		r.tasks.Go(func() { r.put(ctx, r.beat(ctx)) })
+	}
+	if messages := out.Send; messages != nil {
+		r.tasks.Go(func() { r.put(ctx, monitor.Sent{Err: r.send(ctx, messages)}) })
+	}
+}
+
+func (r *runner) authenticate(ctx context.Context) monitor.Authenticated {
+	err := tcp.Authenticate(ctx, r.Central, r.Point, r.Secret)
+	var denial *tcp.DeniedError
+	switch {
+	case err == nil:
+		return monitor.Authenticated{Result: monitor.Accepted}
+	case errors.As(err, &denial), errors.Is(err, tcp.ErrNoSecret):
+		return monitor.Authenticated{Result: monitor.Denied, Err: err}
+	}
+	return monitor.Authenticated{Result: monitor.Unreachable, Err: err}
+}
+
+// beat asks the Engine. The machine asks for one beat at a time.
+func (r *runner) beat(ctx context.Context) monitor.Beaten {
+	healthy, err := r.heartbeat.Beat(ctx)
+	switch {
+	case err != nil:
+		return monitor.Beaten{Condition: monitor.Down, Reason: err.Error()}
+	case healthy:
+		return monitor.Beaten{Condition: monitor.Healthy}
+	}
+	return monitor.Beaten{Condition: monitor.Faulty}
+}
+
+// send gives up after a third of the lease: what is true by then is told instead.
+func (r *runner) send(ctx context.Context, messages []message.Message) error {
+	network := r.network.Load()
+	if network == nil {
+		return errNotConnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Lease/3)
+	defer cancel()
+	return (*network).Send(ctx, messages...)
+}
+
+// connect reaches the network and watches it until ctx ends.
+func (r *runner) connect(ctx context.Context, failed chan<- error) {
+	network := r.Network
+	if network == nil {
+		transport, err := kafka.Connect(ctx, r.Kafka)
+		if err != nil {
+			if ctx.Err() == nil {
+				failed <- err
+			}
+			return
+		}
+		network = transport
+	}
+	r.network.Store(&network)
+	r.put(ctx, monitor.Link{Up: true})
+	network.Watch(ctx, func(up bool, _ error) { r.put(ctx, monitor.Link{Up: up}) })
+}
+
+// disconnect ends the connection that connect made. One that does not end soon, for the
+// broker is away, is left to end by itself.
+func (r *runner) disconnect() {
+	network := r.network.Load()
+	if network == nil || r.Network != nil {
+		return
+	}
+	transport, ok := (*network).(*kafka.Transport)
+	if !ok {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if err := transport.Close(); err != nil {
+			r.Logger.Debug("the connection to Kafka did not end well", "error", err)
+		}
+	}()
+	late := time.NewTimer(closeTimeout)
+	defer late.Stop()
+	select {
+	case <-closed:
+	case <-late.C:
+	}
+}
