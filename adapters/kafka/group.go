@@ -29,6 +29,12 @@ const (
 	abandonTime = time.Second
 	// rebalanceTime is what a member has to give up its partitions, well above drainTime.
 	rebalanceTime = 30 * time.Second
+	// fetchWait is how long the broker keeps an empty fetch. Meanwhile it answers nothing
+	// else on the connection, a commit neither, so it is shorter where each is committed.
+	fetchWait       = 250 * time.Millisecond
+	promptFetchWait = 50 * time.Millisecond
+	// refusedEvery is how often a log line says that records were refused.
+	refusedEvery = 10 * time.Second
 	// sessionTime is how soon a member that died loses its partitions: the least that
 	// Kafka allows by default.
 	sessionTime = 6 * time.Second
@@ -91,6 +97,9 @@ type subscription struct {
 	begun   map[*wm.Message]*delivery
 	// stuck is how many records are being retried.
 	stuck int
+	// refused counts for the next log line.
+	refused     int
+	saidRefused time.Time
 }
 
 // delivery is a record on its way from its partition to its acknowledgement.
@@ -109,6 +118,10 @@ func (s *subscription) run(ctx context.Context) {
 	settings.Consumer.Return.Errors = true
 	settings.Consumer.Offsets.AutoCommit.Enable = !s.commitEach
 	settings.Consumer.Offsets.AutoCommit.Interval = time.Second
+	settings.Consumer.MaxWaitTime = fetchWait
+	if s.commitEach {
+		settings.Consumer.MaxWaitTime = promptFetchWait
+	}
 	settings.Consumer.Group.Session.Timeout = sessionTime
 	settings.Consumer.Group.Heartbeat.Interval = sessionTime / 4
 	settings.Consumer.Group.Rebalance.Timeout = rebalanceTime
@@ -217,7 +230,14 @@ func (s *subscription) reject(d *delivery, reason error) error {
 		return fmt.Errorf("it is refused (%w) and its dead-letter topic does not take it: %w", reason, err)
 	}
 	s.stats.deadLettered.Add(1)
-	s.transport.log.Warn("a record is refused and lies in the dead-letter topic", "topic", s.topic, "record", where(d), "reason", reason)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused++
+	if now := time.Now(); now.Sub(s.saidRefused) >= refusedEvery {
+		s.transport.log.Warn("records are refused and lie in the dead-letter topic",
+			"count", s.refused, "topic", s.topic, "last", where(d), "reason", reason)
+		s.saidRefused, s.refused = now, 0
+	}
 	return nil
 }
 
@@ -347,11 +367,10 @@ func laneOf(d *delivery) int {
 
 // claim is a partition while it is ours.
 type claim struct {
-	session    sarama.ConsumerGroupSession
-	topic      string
-	partition  int32
-	commitEach bool
-	stats      *counters
+	session   sarama.ConsumerGroupSession
+	topic     string
+	partition int32
+	stats     *counters
 	// ctx is what handle gets. It ends when the records have to be given up.
 	ctx    context.Context
 	giveUp context.CancelFunc
@@ -370,17 +389,32 @@ type claim struct {
 	idle chan struct{}
 	// abandoned is set when the partition is another's: nothing may be marked any more.
 	abandoned bool
+	// toCommit has an element where something was marked that is to be committed at once;
+	// nil where that is done once a second. Commits that would overlap become one.
+	toCommit  chan struct{}
+	committed chan struct{} // closed when the last is made
 }
 
 func newClaim(session sarama.ConsumerGroupSession, partition sarama.ConsumerGroupClaim, s *subscription) *claim {
 	c := &claim{
 		session: session, topic: partition.Topic(), partition: partition.Partition(),
-		commitEach: s.commitEach, stats: s.stats,
-		freed: make(chan struct{}, 1), idle: make(chan struct{}),
+		stats: s.stats,
+		freed: make(chan struct{}, 1), idle: make(chan struct{}), committed: make(chan struct{}),
 	}
 	c.ctx, c.giveUp = context.WithCancel(context.Background())
 	c.feeding, c.stop = context.WithCancel(context.Background())
 	c.ended = c.feeding.Done()
+	if !s.commitEach {
+		close(c.committed)
+		return c
+	}
+	c.toCommit = make(chan struct{}, 1)
+	go func() {
+		defer close(c.committed)
+		for range c.toCommit {
+			session.Commit()
+		}
+	}()
 	return c
 }
 
@@ -422,28 +456,27 @@ func (c *claim) begin() bool {
 // finish ends what begin began. What is done is marked up to the first record that is not.
 func (c *claim) finish(d *delivery, done bool) {
 	c.mu.Lock()
-	moved := false
+	defer c.mu.Unlock()
 	if done && !c.abandoned {
+		c.stats.acked.Add(1)
 		before := c.tracker.size()
-		var next int64
-		if next, moved = c.tracker.done(d.slot); moved {
+		if next, moved := c.tracker.done(d.slot); moved {
 			c.session.MarkOffset(c.topic, c.partition, next, "")
 			c.stats.inFlight.Add(int64(c.tracker.size() - before))
-			select {
-			case c.freed <- struct{}{}:
-			default:
-			}
+			signal(c.freed)
+			signal(c.toCommit)
 		}
-		c.stats.acked.Add(1)
 	}
-	c.mu.Unlock()
-	if moved && c.commitEach {
-		c.session.Commit()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.working--; c.closing && c.working == 0 {
 		close(c.idle)
+	}
+}
+
+// signal leaves an element in a channel that has room for one; a nil channel wants none.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -458,24 +491,29 @@ func (c *claim) stopFeeding() {
 	}
 }
 
-// drain waits for the records in work, and is false where one would not end.
-func (c *claim) drain() bool {
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.abandoned = true
-		c.stats.inFlight.Add(-int64(c.tracker.size()))
-	}()
+// drain waits for the records in work, gives up what takes too long, and makes the last
+// commit. It is false where a handler would not end.
+func (c *claim) drain() (all bool) {
 	defer c.giveUp()
-	timer := time.NewTimer(drainTime)
-	defer timer.Stop()
-	select {
-	case <-c.idle:
-		return true
-	case <-timer.C:
+	all = c.idleWithin(drainTime)
+	if !all {
+		c.giveUp()
+		all = c.idleWithin(abandonTime)
 	}
-	c.giveUp()
-	timer.Reset(abandonTime)
+	c.mu.Lock()
+	c.abandoned = true
+	c.stats.inFlight.Add(-int64(c.tracker.size()))
+	if c.toCommit != nil {
+		close(c.toCommit)
+	}
+	c.mu.Unlock()
+	<-c.committed
+	return all
+}
+
+func (c *claim) idleWithin(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
 	case <-c.idle:
 		return true

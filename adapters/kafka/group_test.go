@@ -192,7 +192,7 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 // point's samples are done in their order.
 func TestNothingIsLostOverRetriesAndRebalances(t *testing.T) {
 	t.Parallel()
-	cluster := startKafka(t)
+	cluster := startKafka(t, kfake.NumBrokers(3))
 	addr := cluster.ListenAddrs()[0]
 	sender := connect(t, addr)
 	topic := sender.Topics().Telemetry
@@ -312,21 +312,46 @@ func TestOneAtATimeForAPointOverAllPartitions(t *testing.T) {
 	}
 }
 
-// A driver's request and an operator's record are committed at their acknowledgement.
+// A driver's request and an operator's record are committed while the group works.
 func TestRequestsAreCommittedAtOnce(t *testing.T) {
 	t.Parallel()
 	cluster := startKafka(t, kfake.SeedTopics(1, "ev.supply.request", "ev.control"))
 	addr := cluster.ListenAddrs()[0]
 	tr := connect(t, addr)
 	topics := []string{tr.Topics().Request, tr.Topics().Control}
+	const n = 20
+	for range n {
+		if err := tr.Send(t.Context(),
+			message.Request{Driver: "D-7", Point: "CP-001"},
+			message.Control{ID: "c-1", Point: "CP-001", Action: message.ActionStop}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	inGroup(t, tr, "g", topics, func(context.Context, message.Received) error { return nil })
-	if err := tr.Send(t.Context(),
-		message.Request{Driver: "D-7", Point: "CP-001"},
-		message.Control{ID: "c-1", Point: "CP-001", Action: message.ActionStop}); err != nil {
+	for _, topic := range topics {
+		await(t, topic+" is committed", func() bool { return committed(t, addr, "g."+topic, topic) == n })
+	}
+}
+
+// A topic that comes later is read from its first record.
+func TestAGroupWaitsForItsTopic(t *testing.T) {
+	t.Parallel()
+	cluster := startKafka(t)
+	tr := connectBare(t, cluster.ListenAddrs()[0], nil)
+	got := make(chan message.Message, 1)
+	inGroup(t, tr, "g", []string{tr.Topics().Health}, func(_ context.Context, r message.Received) error {
+		got <- r.Message
+		return nil
+	})
+	if err := tr.EnsureTopics(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, topic := range topics {
-		await(t, topic+" is committed", func() bool { return committed(t, addr, "g."+topic, topic) == 1 })
+	want := message.Health{Point: "CP-001", Status: message.HealthOK}
+	if err := tr.Send(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if m := receive(t, "the report", got); m != want {
+		t.Errorf("it is %+v", m)
 	}
 }
 

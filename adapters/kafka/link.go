@@ -60,6 +60,7 @@ func (t *Transport) dial(ctx context.Context) error {
 		err  error
 	}
 	said := ""
+	var last error
 	for p := (pauses{}); ; {
 		attempt := make(chan result, 1)
 		go func() {
@@ -75,12 +76,13 @@ func (t *Transport) dial(ctx context.Context) error {
 				t.links.current = r.link
 				return nil
 			}
-			if text := r.err.Error(); text != said {
+			last = r.err
+			if text := last.Error(); text != said {
 				said = text
 				t.log.Warn(text + "; trying again")
 			}
 			if !p.wait(ctx.Done(), nil) {
-				return r.err
+				return last
 			}
 		case <-ctx.Done():
 			go func() { // the attempt ends by itself, within its timeouts
@@ -88,6 +90,9 @@ func (t *Transport) dial(ctx context.Context) error {
 					_ = r.link.close()
 				}
 			}()
+			if last != nil {
+				return last
+			}
 			return t.explain("", ctx.Err())
 		}
 	}

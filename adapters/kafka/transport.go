@@ -69,7 +69,7 @@ func init() {
 }
 
 // Connect connects to Kafka. While no broker answers it tries again with growing pauses
-// until ctx ends; then the error is ErrUnreachable, with the last reason.
+// until ctx ends; then the error is ErrUnreachable with the last reason, or that of ctx.
 func Connect(ctx context.Context, c Config) (*Transport, error) {
 	t := &Transport{brokers: c.Brokers, id: c.ClientID, log: c.Logger}
 	if len(t.brokers) == 0 {
@@ -123,6 +123,7 @@ func (t *Transport) settings() *sarama.Config {
 	c.Producer.Partitioner = sarama.NewHashPartitioner
 	c.Producer.Return.Successes = true
 	c.Producer.Retry.Max = 5
+	c.Producer.Timeout = ioTimeout / 2
 	c.Producer.Transaction.Retry.Max = 3 // of asking for a producer's id
 	c.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
 		return min(100*time.Millisecond<<min(retries, 4), time.Second)
@@ -130,7 +131,7 @@ func (t *Transport) settings() *sarama.Config {
 
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	c.Consumer.Retry.BackoffFunc = func(retries int) time.Duration {
-		return min(firstPause<<min(retries, 10), longestPause)
+		return min(firstPause<<min(retries, 10), longestReadPause)
 	}
 	return c
 }
@@ -149,7 +150,9 @@ func (t *Transport) explain(topic string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("stopped before Kafka answered: %w", err)
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w in time: no answer from %s: %w", ErrUnreachable, strings.Join(t.brokers, ", "), err)
 	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
 		return fmt.Errorf("the topic %s does not exist: start Central, which creates it: %w", topic, sarama.ErrUnknownTopicOrPartition)
@@ -183,6 +186,9 @@ func networkCause(err error) string {
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
+	// longestReadPause is that of a reader whose broker is away: an Engine should hear an
+	// order well before it is too old.
+	longestReadPause = 2 * time.Second
 )
 
 // pauses grow from 100 ms to 5 s.
