@@ -58,9 +58,7 @@ func (s *Shared) handOut(r message.Received) {
 	}
 	s.mu.Unlock()
 	for _, x := range readers {
-		if x.ctx.Err() == nil {
-			x.handle(x.ctx, r)
-		}
+		x.handle(x.ctx, r)
 	}
 }
 

@@ -100,3 +100,20 @@ func TestAReadingThatFails(t *testing.T) {
 		}
 	}
 }
+
+func TestAReaderThatHasEndedIsGivenNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(nil)
+		shared := driver.Share(n)
+		defer shared.Close()
+		given := 0
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := shared.Follow(ctx, nil, domain.At(time.Now()), func() { n.put(message.Ticket{}) }, func(context.Context, message.Received) { given++ })
+		n.put(message.Ticket{})
+		synctest.Wait()
+		if given != 1 || err != nil {
+			t.Errorf("it was given %d, %v", given, err)
+		}
+	})
+}

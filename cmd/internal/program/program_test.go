@@ -153,6 +153,7 @@ func TestBadUsageIsOneSentenceAndStatus2(t *testing.T) {
 		"a price that is none":      {args: []string{"--id=A", "--price=0,30"}, want: `--price: not a decimal number: "0,30"`},
 		"a port of 0":               {args: []string{"--id=A", "--port=0"}, want: "--port: 0 is not between 1 and 65535"},
 		"a negative port":           {args: []string{"--id=A", "--port=-1"}, want: "--port: -1 is not between 1 and 65535"},
+		"a port too far":            {args: []string{"--id=A", "--port=65536"}, want: "--port: 65536 is not between 1 and 65535"},
 		"a port that is none":       {args: []string{"--id=A", "--port=http"}, want: `--port: "http" is no whole number that a program can hold`},
 		"a huge port":               {args: []string{"--id=A", "--port=99999999999999999999"}, want: `is no whole number that a program can hold`},
 		"a short lease":             {args: []string{"--id=A", "--lease=2"}, want: "--lease: 2s is not between 3s and 1h0m0s"},
@@ -349,9 +350,9 @@ func TestLinesForPeople(t *testing.T) {
 	logger := slog.New(program.NewLineHandler(&out, slog.LevelInfo)).With("point", "CP-1").WithGroup("broker")
 	logger.Debug("hidden")
 	logger.Warn("the broker is away", "address", "a:1")
-	logger.Info("it is back")
+	logger.Info("it is back", "level", 3)
 	lines := strings.Split(out.String(), "\n")
-	if len(lines) != 3 || !strings.HasSuffix(lines[0], ` WARN the broker is away point=CP-1 broker.address=a:1`) || !strings.HasSuffix(lines[1], " INFO it is back point=CP-1") {
+	if len(lines) != 3 || !strings.HasSuffix(lines[0], ` WARN the broker is away point=CP-1 broker.address=a:1`) || !strings.HasSuffix(lines[1], " INFO it is back point=CP-1 broker.level=3") {
 		t.Errorf("it logged %q", out.String())
 	}
 }
