@@ -48,6 +48,8 @@ type Driver struct {
 
 // wait is what is known of the open request beside the Checkpoint.
 type wait struct {
+	// back: the request is older than this run of the program.
+	back bool
 	// sending: a Sent is due. Otherwise the next attempt is at tryAt.
 	sending  bool
 	failures int
@@ -142,7 +144,7 @@ func (s *step) begin() {
 		s.finish()
 	case open != nil:
 		// What has happened is read first: the request may have been sent, and answered.
-		s.wait = wait{since: s.now, tryAt: s.now.Add(settle)}
+		s.wait = wait{back: true, since: s.now, tryAt: s.now.Add(settle)}
 	case s.at.NextAt > s.now.Add(s.delay):
 		// A clock that was set must not make a driver wait for a year.
 		s.at.NextAt = s.now.Add(s.delay)

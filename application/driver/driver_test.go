@@ -475,6 +475,18 @@ func TestDriver(t *testing.T) {
 				"1000 7 kW 0.002 kWh 0.0006 EUR first true",
 			},
 		},
+		"a point whose clock is behind is shown all the same": {
+			at: list("CP-1"),
+			given: []when{
+				{20, ok}, {50, record(45, grant("R1", "S1"))},
+				{1000, claimed(-60_000, sample("S1", 1))}, {2000, claimed(-59_000, sample("S1", 2))},
+			},
+			until: 2100,
+			then: []string{
+				"0 send R1 CP-1", "0 1/1 asked R1 again false", `50 granted "S1"`,
+				"1000 7.2 kW 0.002 kWh 0.0006 EUR first true", "2000 7.2 kW 0.004 kWh 0.0012 EUR first false",
+			},
+		},
 		"back after a kill: the request may have been sent, and was": {
 			at: open(driver.Open{Request: "R7", AskedAt: begun - 5000}, "CP-1"),
 			given: []when{

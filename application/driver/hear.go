@@ -150,7 +150,7 @@ func (s *step) show() {
 	if m := x.sample; m != nil && m != s.wait.seen && !s.wait.ended {
 		first := s.wait.seen == nil || s.wait.missed != nil
 		s.wait.seen = m
-		if x.sampleAt < s.begunAt {
+		if s.wait.back && x.sampleAt < s.begunAt {
 			s.wait.missed = &Missed{s.line(), x.samples, m.Power, s.energy(m), m.Amount, x.sampleAt}
 		} else {
 			s.tellMissed()
