@@ -91,10 +91,11 @@ func TestParseRefusesWhatIsNoNumber(t *testing.T) {
 func TestParseTellsWhatIsWrongInFewWords(t *testing.T) {
 	long := strings.Repeat("9", 1<<20)
 	for text, want := range map[string]string{
-		"9000.5": "out of range: 9000.5 is more than 9000",
-		"-3":     "out of range: -3 is negative",
-		"three":  `not a decimal number: "three"`,
-		long:     "out of range: " + long[:40] + "… is more than 9000",
+		"9000.5":  "out of range: 9000.5 is more than 9000",
+		"-3":      "out of range: -3 is negative",
+		"three":   `not a decimal number: "three"`,
+		long:      "out of range: " + long[:40] + "… is more than 9000",
+		long[:40]: "out of range: " + long[:40] + " is more than 9000",
 	} {
 		if _, err := domain.ParseKWh(text); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -153,6 +154,20 @@ func readBack[T interface {
 }](t *rapid.T, value T, parse func(string) (T, error)) {
 	if got, err := parse(value.String()); err != nil || got != value {
 		t.Errorf("%s is read back as %s, %v", value, got, err)
+	}
+}
+
+// The limits are the contract's, in its units.
+func TestLimits(t *testing.T) {
+	for limit, want := range map[fmt.Stringer]string{
+		domain.MaxEnergy: "9000", domain.MaxPower: "10000", domain.MaxMoney: "9000000", domain.MaxPrice: "1000",
+	} {
+		if got := limit.String(); got != want {
+			t.Errorf("a limit of %T is %s, want %s", limit, got, want)
+		}
+	}
+	if domain.MaxCounter != 9_007_199_254_740_991 {
+		t.Errorf("the greatest counter is %d, want 2^53 - 1", domain.MaxCounter)
 	}
 }
 

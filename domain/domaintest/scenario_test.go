@@ -64,7 +64,9 @@ func TestScenarioPasses(t *testing.T) {
 }
 
 func TestHistoryHasGivenAndDecided(t *testing.T) {
-	s := tanks.Given(t, past(filled{1})).When(2, func(k *tank) error { return k.fill(2) }).Then(filled{2})
+	s := tanks.Given(t, past(filled{1})).
+		When(2, func(k *tank) error { return k.fill(2) }).Then(filled{2}).
+		When(3, func(*tank) error { return nil }).Then() // nothing happened
 	if got, want := fmt.Sprint(s.History()), "[{1970-01-01T00:00:00.001Z [{1}]} {1970-01-01T00:00:00.002Z [{2}]}]"; got != want {
 		t.Errorf("history %s, want %s", got, want)
 	}

@@ -227,6 +227,21 @@ func TestIgnoredIsCounted(t *testing.T) {
 	}
 }
 
+// Where no final report comes, the ticket has the count.
+func TestIgnoredIsCountedOnTheTicket(t *testing.T) {
+	const now = noon + 2*minute
+	s := given(t, granted, supplying, ending).
+		When(now, record(now, value(1, 2*kWh))).ThenError(session.ErrNotNewer).
+		When(now, pass(now, session.FinalReport, now, noon)).
+		Then(session.TicketIssued{
+			Ticket: ticket.Ticket, StartedAt: noon + second, EndedAt: noon + second,
+			Energy: 2 * kWh, Price: price, Amount: 600_000, Reason: "KO", Ignored: session.Ignored{NotNewer: 1},
+		})
+	if want := (session.Ignored{NotNewer: 1}); s.Live.Ignored() != want {
+		t.Errorf("the log knows of %+v, want %+v", s.Live.Ignored(), want)
+	}
+}
+
 // An Engine goes on supplying where its samples are more than 2 s younger than the end.
 func TestGoesOn(t *testing.T) {
 	doneFirst := at(noon+minute, session.SupplyEnded{Reason: "FINISHED", At: noon + 50*second}, ticket)
