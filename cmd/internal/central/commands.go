@@ -161,6 +161,9 @@ func (n *Node) driverIDs() []string {
 	return slices.Compact(ids)
 }
 
+// Points are all points as they are shown.
+func (n *Node) Points() []network.Point { return n.feed.Points() }
+
 // Look is the node as a console sees it.
 func (n *Node) Look() console.Source { return look{n} }
 

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"evcharging/adapters/broker"
+	"evcharging/adapters/console"
+	"evcharging/adapters/kafka"
+	"evcharging/cmd/internal/central"
+	"evcharging/cmd/internal/program"
+	"evcharging/domain"
+	"evcharging/domain/session"
+)
+
+// The ports of a network; where one is taken, a free one is used and said.
+const (
+	brokerPort = 9092
+	authPort   = 7000
+	pagesPort  = 7080
+	enginePort = 7100 // of the first point; the others' follow
+)
+
+func start(ctx context.Context, p *program.Process, r run, level slog.Level) (err error) {
+	screen := console.Console{In: p.Stdin, Out: p.Stdout, Environ: os.Environ()}
+	logger := central.NewLogger(p, level, screen)
+	if r.Data == "" {
+		if r.Data, err = os.MkdirTemp("", "evcharging-"); err != nil {
+			return fmt.Errorf("make a temporary folder (--data DIR names one that stays): %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(r.Data)) }()
+		logger.Warn("the network lives in a temporary folder and is gone at the end; --data DIR keeps it", "folder", r.Data)
+	}
+	embedded, err := startBroker(r, logger.Logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, embedded.Close()) }()
+
+	config := kafka.Config{Brokers: []string{embedded.Addr()}, ClientID: "evcharging", Logger: logger.Logger}
+	node, err := central.Start(ctx, central.Config{
+		Kafka: config, LogDir: filepath.Join(r.Data, "log"),
+		Listen: freeAddress(r.Host, authPort), HTTP: freeAddress(r.Host, pagesPort),
+		Patience: session.DefaultPatience, DefaultPrice: defaultPrice, Logger: logger.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	logger.Info("the network runs", "broker", embedded.Addr(), "central", node.AuthAddr(), "pages", "http://"+node.HTTPAddr())
+
+	points, err := startPoints(ctx, r, config, node, logger.Logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, points.Close()) }()
+	drivers, err := startDrivers(ctx, r, config, node, logger.Logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, drivers.Close()) }()
+
+	screen.Source = node.Look()
+	screen.Commands = append(node.Commands(), append(points.commands(), drivers.commands()...)...)
+	logger.Turn(node)
+	defer logger.Turn(nil)
+	return node.Serve(ctx, screen)
+}
+
+// defaultPrice is that of a point from elsewhere that registers without one.
+const defaultPrice domain.MicroEurosPerKWh = 300_000
+
+func startBroker(r run, logger *slog.Logger) (*broker.Broker, error) {
+	config := broker.Config{Addr: net.JoinHostPort(r.Host, strconv.Itoa(brokerPort)), AdvertisedHost: r.Host, Dir: filepath.Join(r.Data, "broker"), Logger: logger}
+	b, err := broker.Start(config)
+	if errors.Is(err, broker.ErrPortTaken) {
+		config.Addr = net.JoinHostPort(r.Host, "0")
+		b, err = broker.Start(config)
+	}
+	return b, err
+}
+
+// freeAddress is an address of the host with the port, or with any that is free where that one is taken.
+func freeAddress(host string, port int) string {
+	address := net.JoinHostPort(host, strconv.Itoa(port))
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return net.JoinHostPort(host, "0")
+	}
+	_ = listener.Close()
+	return address
+}

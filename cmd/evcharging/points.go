@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"evcharging/adapters/console"
+	"evcharging/adapters/kafka"
+	application "evcharging/application/engine"
+	supervision "evcharging/application/monitor"
+	"evcharging/cmd/internal/central"
+	"evcharging/cmd/internal/engine"
+	"evcharging/cmd/internal/monitor"
+	"evcharging/domain"
+)
+
+// A simulated point: where it stands, what it costs, how strong it is.
+type site struct {
+	location string
+	price    domain.MicroEurosPerKWh
+	power    domain.Watts
+}
+
+// sites are given to the points in turn.
+var sites = []site{
+	{"Alicante, Luceros", 300_000, 22_000},
+	{"Elche, Palmeral", 280_000, 11_000},
+	{"Valencia, Estació del Nord", 450_000, 50_000},
+	{"Murcia, Catedral", 320_000, 22_000},
+	{"Albacete, Altozano", 250_000, 7_400},
+	{"Cartagena, Puerto", 390_000, 43_000},
+	{"Castelló, Grau", 300_000, 22_000},
+	{"Benidorm, Levante", 420_000, 50_000},
+}
+
+const (
+	// battery is what a simulated car takes: at the default speed about a minute's supply.
+	battery domain.MilliwattHours = 18_000_000
+	// lease is that of the simulated Monitors.
+	lease = 15 * time.Second
+	// startTogether is how many points are started at once.
+	startTogether = 8
+)
+
+// points are the simulated charging points: Engines and Monitors over Kafka and TCP.
+type points struct {
+	transport *kafka.Transport
+	engines   map[string]*engine.Node
+	ids       []string
+	stop      context.CancelFunc
+	monitors  sync.WaitGroup
+}
+
+func startPoints(ctx context.Context, r run, config kafka.Config, node *central.Node, logger *slog.Logger) (_ *points, err error) {
+	p := &points{engines: map[string]*engine.Node{}, stop: func() {}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	if p.transport, err = kafka.Connect(ctx, config); err != nil {
+		return nil, err
+	}
+	monitoring, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	for i := range r.Points {
+		id, at := fmt.Sprintf("CP-%03d", i+1), sites[i%len(sites)]
+		// What a point has to say of its own work stands on the panel already.
+		log := slog.New(warnings{logger.Handler()}).With("point", id)
+		started, err := engine.Start(engine.Config{
+			Settings: application.Settings{
+				Point: domain.PointID(id), Speed: r.Speed,
+				Curve: application.Curve{Battery: battery, MaxPower: at.power},
+			},
+			Journal: filepath.Join(r.Data, "journal"), Listen: freeAddress(r.Host, enginePort+i),
+			Network: p.transport, Logger: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		p.ids = append(p.ids, id)
+		p.engines[id] = started
+		if i%startTogether == startTogether-1 {
+			if err := p.ready(ctx); err != nil {
+				return nil, err
+			}
+		}
+		p.monitors.Go(func() {
+			if err := monitor.Run(monitoring, monitor.Config{
+				Settings: supervision.Settings{Point: domain.PointID(id), Location: at.location, Price: at.price, Lease: lease},
+				Engine:   started.Addr(), Central: node.AuthAddr(), Network: p.transport, Logger: log,
+			}); err != nil {
+				logger.Error("a Monitor has ended", "point", id, "error", err)
+			}
+		})
+	}
+	if err := p.ready(ctx); err != nil {
+		return nil, err
+	}
+	if len(p.ids) > 0 {
+		first, last := p.engines[p.ids[0]].Addr(), p.engines[p.ids[len(p.ids)-1]].Addr()
+		logger.Info("the points run", "points", len(p.ids), "engines", first+" to "+last)
+	}
+	return p, nil
+}
+
+// ready waits until the Engines hear their orders.
+func (p *points) ready(ctx context.Context) error {
+	for _, e := range p.engines {
+		select {
+		case <-e.Ready():
+		case <-e.Ended():
+			return e.Close()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// commands are what somebody types to break points and mend them.
+func (p *points) commands() []console.Command {
+	point := []console.Arg{{Name: "POINT", Values: func() []string { return p.ids }}}
+	does := func(name, help, done string, do func(*engine.Node)) console.Command {
+		return console.Command{Name: name, Args: point, Help: help, Run: func(_ context.Context, call console.Call) (string, error) {
+			e, ok := p.engines[call.Args[0]]
+			if !ok {
+				return "", fmt.Errorf("%s is no point of this process", call.Args[0])
+			}
+			do(e)
+			return call.Args[0] + done, nil
+		}}
+	}
+	return []console.Command{
+		does("break", "breaks a simulated point, as k does at its Engine", " is broken", (*engine.Node).Break),
+		does("mend", "mends it, as r does", " is mended", (*engine.Node).Mend),
+		does("unplug", "a driver unplugs: the supply ends", " is unplugged", (*engine.Node).Unplug),
+	}
+}
+
+// Close ends the Monitors, then the Engines, all at once: each ends what it supplies.
+func (p *points) Close() error {
+	p.stop()
+	p.monitors.Wait()
+	var mu sync.Mutex
+	var errs []error
+	var ending sync.WaitGroup
+	for _, e := range p.engines {
+		ending.Go(func() {
+			err := e.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	ending.Wait()
+	if p.transport != nil {
+		errs = append(errs, p.transport.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// warnings passes on what is a warning or worse.
+type warnings struct{ slog.Handler }
+
+// Enabled is slog.Handler's.
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs is slog.Handler's.
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup is slog.Handler's.
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -1,0 +1,481 @@
+package endtoend
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"evcharging/adapters/broker"
+	"evcharging/adapters/eventjson"
+	"evcharging/adapters/jsonl"
+	"evcharging/application/eventlog"
+	"evcharging/domain/session"
+)
+
+// patience is how long anything may take that should happen at once.
+const patience = 30 * time.Second
+
+var binaries string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if binaries, err = os.MkdirTemp("", "evcharging-bin-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(binaries)
+		build := exec.Command("go", "build", "-o", binaries, "evcharging/cmd/...")
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintln(os.Stderr, "build the programs:", err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// world is a broker and what runs on it. Everything ends with its test.
+type world struct {
+	t      *testing.T
+	dir    string
+	broker *broker.Broker
+	kafka  string
+	client *kafka.Client
+
+	mu    sync.Mutex
+	heard []record
+}
+
+// record is what was read from a topic, as a foreign client sees it.
+type record struct {
+	Topic     string
+	Partition int
+	Offset    int64
+	Key       string
+	Headers   map[string]string
+	Value     []byte
+	At        time.Time
+}
+
+// fields are the record's JSON members.
+func (r record) fields() map[string]any {
+	var fields map[string]any
+	_ = json.Unmarshal(r.Value, &fields)
+	return fields
+}
+
+func (r record) has(want map[string]any) bool {
+	fields := r.fields()
+	for name, value := range want {
+		if fields[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir()}
+	w.startBroker("127.0.0.1:0")
+	t.Cleanup(func() {
+		if err := w.broker.Close(); err != nil {
+			t.Error("close the broker:", err)
+		}
+	})
+	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka), Timeout: 10 * time.Second}
+	return w
+}
+
+func (w *world) startBroker(addr string) {
+	w.t.Helper()
+	b, err := broker.Start(broker.Config{Addr: addr, Dir: filepath.Join(w.dir, "broker")})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.broker, w.kafka = b, b.Addr()
+}
+
+// process is one of the programs.
+type process struct {
+	t    *testing.T
+	name string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	mu   sync.Mutex
+	text bytes.Buffer
+	over chan struct{}
+	err  error
+}
+
+// run starts a program with its working folder in the world's.
+func (w *world) run(name string, args ...string) *process {
+	w.t.Helper()
+	p := &process{t: w.t, name: name + " " + strings.Join(args, " "), over: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(binaries, name), append(args, "--kafka", w.kafka)...)
+	p.cmd.Dir = w.dir
+	p.cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		w.t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	if err := p.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.over)
+	}()
+	w.t.Cleanup(func() {
+		p.signal(syscall.SIGKILL)
+		<-p.over
+		if w.t.Failed() {
+			w.t.Logf("--- %s\n%s", p.name, p.output())
+		}
+	})
+	return p
+}
+
+// Write collects what the program prints.
+func (p *process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(text)
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+func (p *process) signal(s syscall.Signal) {
+	select {
+	case <-p.over:
+	default:
+		_ = p.cmd.Process.Signal(s)
+	}
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.over
+}
+
+// stop is SIGTERM; the program must end with status 0 in time.
+func (p *process) stop() {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	if status := p.wait(12 * time.Second); status != 0 {
+		p.t.Errorf("%s stopped with status %d", p.name, status)
+	}
+}
+
+// wait is the exit status.
+func (p *process) wait(atMost time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.over:
+	case <-time.After(atMost):
+		p.t.Fatalf("%s did not end within %s:\n%s", p.name, atMost, p.output())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// says waits until the program has printed a text.
+func (p *process) says(text string) {
+	p.t.Helper()
+	eventually(p.t, fmt.Sprintf("%s prints %q", p.name, text), func() bool { return strings.Contains(p.output(), text) })
+}
+
+// types types a line.
+func (p *process) types(line string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.in, line+"\n"); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; {
+		if holds() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+		<-tick.C
+	}
+}
+
+// freePort is a port that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// central is a Central and where its pages are.
+type central struct {
+	*process
+	w           *world
+	port, pages string
+	args        []string
+}
+
+// central starts a Central on the world's log, with short deadlines where args say so.
+func (w *world) central(args ...string) *central {
+	w.t.Helper()
+	c := &central{w: w, port: freePort(w.t), pages: "127.0.0.1:" + freePort(w.t), args: args}
+	c.start()
+	return c
+}
+
+func (c *central) start() {
+	c.w.t.Helper()
+	c.process = c.w.run("ev-central", append([]string{
+		"--host", "127.0.0.1", "--port", c.port, "--http", c.pages, "--log", filepath.Join(c.w.dir, "log"),
+	}, c.args...)...)
+	c.says("Central is ready")
+}
+
+// point is an Engine and its Monitor.
+type point struct {
+	w               *world
+	id, port        string
+	engine, monitor *process
+	engineArgs      []string
+	central         *central
+}
+
+// point starts an Engine and its Monitor, and waits until Central has the point free.
+func (w *world) point(c *central, id string, engineArgs ...string) *point {
+	w.t.Helper()
+	p := &point{w: w, id: id, port: freePort(w.t), engineArgs: engineArgs, central: c}
+	p.startEngine()
+	p.startMonitor()
+	c.shows(id, "ACTIVATED")
+	return p
+}
+
+func (p *point) startEngine() {
+	p.engine = p.w.run("ev-cp-e", append([]string{
+		"--id", p.id, "--host", "127.0.0.1", "--port", p.port, "--journal", filepath.Join(p.w.dir, "journal"),
+	}, p.engineArgs...)...)
+}
+
+func (p *point) startMonitor(args ...string) {
+	p.monitor = p.w.run("ev-cp-m", append([]string{
+		"--id", p.id, "--engine-host", "127.0.0.1", "--engine-port", p.port,
+		"--central-host", "127.0.0.1", "--central-port", p.central.port, "--location", "Alicante",
+	}, args...)...)
+}
+
+// shown is what Central's pages say of a point; nil where they do not know it.
+func (c *central) shown(id string) map[string]any {
+	var p map[string]any
+	if !c.get("/points/"+id, &p) {
+		return nil
+	}
+	return p
+}
+
+// shows waits until a point is shown in a state.
+func (c *central) shows(id, state string) {
+	c.w.t.Helper()
+	eventually(c.w.t, id+" is "+state, func() bool { return c.shown(id)["state"] == state })
+}
+
+func (c *central) get(page string, to any) bool {
+	response, err := http.Get("http://" + c.pages + page)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK && json.NewDecoder(response.Body).Decode(to) == nil
+}
+
+// event is an event of the log and where it stands.
+type event struct {
+	Stream  eventlog.Stream
+	Version eventlog.Version
+	Event   any
+}
+
+// log is the whole event log of a running Central, its chain checked.
+func (c *central) log() []event {
+	c.w.t.Helper()
+	response, err := http.Get("http://" + c.pages + "/log")
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.w.t.Fatal("read the log:", err)
+	}
+	var events []event
+	heads := map[eventlog.Stream]eventlog.Part{}
+	for line := range bytes.Lines(text) {
+		commit, err := jsonl.Decode(line)
+		if err == nil {
+			err = commit.Check()
+		}
+		if err != nil {
+			c.w.t.Fatalf("%v in %s", err, line)
+		}
+		for _, part := range commit.Parts {
+			if before := heads[part.Stream]; part.Prev != before.Hash || before.Events > 0 && part.Version != before.Last()+1 || before.Events == 0 && part.Version != 1 {
+				c.w.t.Fatalf("the chain of %s is broken at version %d", part.Stream, part.Version)
+			}
+			heads[part.Stream] = part
+			envelope, err := eventjson.Codec{}.Decode(part.Body)
+			if err != nil {
+				c.w.t.Fatal(err)
+			}
+			for i, e := range envelope.Events {
+				events = append(events, event{part.Stream, part.Version + eventlog.Version(i), e})
+			}
+		}
+	}
+	return events
+}
+
+// tickets are the tickets in the log, by session; each must be the only one.
+func (c *central) tickets() map[eventlog.Stream]session.TicketIssued {
+	c.w.t.Helper()
+	tickets := map[eventlog.Stream]session.TicketIssued{}
+	for _, e := range c.log() {
+		if ticket, ok := e.Event.(session.TicketIssued); ok {
+			if _, twice := tickets[e.Stream]; twice {
+				c.w.t.Errorf("%s has two tickets", e.Stream)
+			}
+			tickets[e.Stream] = ticket
+		}
+	}
+	return tickets
+}
+
+// send sends what a foreign client sends: a value, no key, no headers.
+func (w *world) send(topic string, value string) {
+	w.t.Helper()
+	w.produce(kafka.Message{Topic: topic, Value: []byte(value)})
+}
+
+func (w *world) produce(messages ...kafka.Message) {
+	w.t.Helper()
+	writer := &kafka.Writer{Addr: w.client.Addr, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
+	defer writer.Close()
+	if err := writer.WriteMessages(context.Background(), messages...); err != nil {
+		w.t.Fatal("produce:", err)
+	}
+}
+
+// listen reads topics from their beginning, with a client that is not ours, until the test ends.
+func (w *world) listen(topics ...string) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var readers sync.WaitGroup
+	w.t.Cleanup(func() {
+		cancel()
+		readers.Wait()
+	})
+	metadata, err := w.client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, topic := range metadata.Topics {
+		if topic.Error != nil {
+			w.t.Fatalf("topic %s: %v", topic.Name, topic.Error)
+		}
+		for _, partition := range topic.Partitions {
+			reader := kafka.NewReader(kafka.ReaderConfig{
+				Brokers: []string{w.kafka}, Topic: topic.Name, Partition: partition.ID, MaxWait: 100 * time.Millisecond,
+			})
+			readers.Go(func() {
+				defer reader.Close()
+				for {
+					m, err := reader.ReadMessage(ctx)
+					if err != nil {
+						if !errors.Is(err, context.Canceled) {
+							w.t.Error("read:", err)
+						}
+						return
+					}
+					w.hear(m)
+				}
+			})
+		}
+	}
+}
+
+func (w *world) hear(m kafka.Message) {
+	r := record{m.Topic, m.Partition, m.Offset, string(m.Key), map[string]string{}, m.Value, m.Time}
+	for _, h := range m.Headers {
+		r.Headers[h.Key] = string(h.Value)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heard = append(w.heard, r)
+}
+
+// all are the records that were heard of a topic and have the fields.
+func (w *world) all(topic string, want map[string]any) []record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []record
+	for _, r := range w.heard {
+		if r.Topic == topic && r.has(want) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// hears waits for a record of a topic that has the fields; the first one.
+func (w *world) hears(topic string, want map[string]any) record {
+	w.t.Helper()
+	var found []record
+	eventually(w.t, fmt.Sprintf("a record of %s with %v", topic, want), func() bool {
+		found = w.all(topic, want)
+		return len(found) > 0
+	})
+	return found[0]
+}
+
+// askAll sends the requests of many drivers in one batch.
+func (w *world) askAll(cp string, drivers int) {
+	w.t.Helper()
+	messages := make([]kafka.Message, drivers)
+	for i := range messages {
+		messages[i] = kafka.Message{Topic: "ev.supply.request", Value: fmt.Appendf(nil, `{"driver_id":"D-%d","cp_id":%q}`, i, cp)}
+	}
+	w.produce(messages...)
+}
