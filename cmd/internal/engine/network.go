@@ -15,7 +15,7 @@ import (
 const (
 	// sendTimeout is how long a batch may take before newer reports take its place.
 	sendTimeout = 5 * time.Second
-	// closeTimeout is how long the connection to Kafka may take to end.
+	// closeTimeout is how long readers and the connection to Kafka may take to end.
 	closeTimeout = 2 * time.Second
 )
 
@@ -32,13 +32,21 @@ type Network interface {
 }
 
 func (n *Node) send(ctx context.Context, messages []message.Message) error {
-	network := n.network.Load()
+	network := n.connected()
 	if network == nil {
 		return errNotConnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	return (*network).Send(ctx, messages...)
+	return network.Send(ctx, messages...)
+}
+
+// connected is the network, nil before it was reached.
+func (n *Node) connected() Network {
+	if network := n.network.Load(); network != nil {
+		return *network
+	}
+	return nil
 }
 
 // connect reaches the network and hears its orders until ctx ends.
@@ -107,28 +115,24 @@ func (n *Node) inputOf(r message.Received) engine.Input {
 	return nil
 }
 
-// disconnect ends the connection that connect made. One that does not end soon, for the
-// broker is away, is left to end by itself.
+// disconnect waits for readers and senders, and ends the connection that connect made.
+// Where a broker that hangs holds them up they are left to end by themselves: nothing
+// hears them any more.
 func (n *Node) disconnect() {
-	network := n.network.Load()
-	if network == nil || n.config.Network != nil {
-		return
-	}
-	transport, ok := (*network).(*kafka.Transport)
-	if !ok {
-		return
-	}
-	closed := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(closed)
-		if err := transport.Close(); err != nil {
-			n.logger.Debug("the connection to Kafka did not end well", "error", err)
+		defer close(ended)
+		n.tasks.Wait()
+		if transport, ok := n.connected().(*kafka.Transport); ok && n.config.Network == nil {
+			if err := transport.Close(); err != nil {
+				n.logger.Debug("the connection to Kafka did not end well", "error", err)
+			}
 		}
 	}()
 	late := time.NewTimer(closeTimeout)
 	defer late.Stop()
 	select {
-	case <-closed:
+	case <-ended:
 	case <-late.C:
 	}
 }

@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,21 +39,29 @@ const (
 	within = 30 * time.Second
 )
 
-// An Engine in a process of its own, to be killed: this test binary, with the broker and
-// the journal in its environment.
+// Processes of their own, to be killed or frozen: this test binary, with one of these in
+// its environment.
 const (
-	childBroker  = "ENGINE_TEST_BROKER"
-	childJournal = "ENGINE_TEST_JOURNAL"
+	// anEngine is the address of its broker; aJournal its journal's folder.
+	anEngine = "ENGINE_TEST_ENGINE"
+	aJournal = "ENGINE_TEST_JOURNAL"
+	aBroker  = "ENGINE_TEST_BROKER"
 )
 
 func TestMain(m *testing.M) {
-	if address := os.Getenv(childBroker); address != "" {
-		c := config(address, os.Getenv(childJournal))
-		c.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
-		if err := engine.Run(context.Background(), c, os.Stdin, os.Stdout); err != nil {
-			os.Stderr.WriteString(err.Error())
-			os.Exit(1)
+	switch address := os.Getenv(anEngine); {
+	case address != "":
+		if err := engine.Run(context.Background(), config(address, os.Getenv(aJournal)), os.Stdin, os.Stdout); err != nil {
+			panic(err)
 		}
+		return
+	case os.Getenv(aBroker) != "":
+		b, err := broker.Start(broker.Config{Addr: "127.0.0.1:0"})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(b.Addr())
+		io.Copy(io.Discard, os.Stdin)
 		return
 	}
 	goleak.VerifyTestMain(m,
@@ -232,6 +243,7 @@ func expectBeat(t *testing.T, n *engine.Node, want bool) {
 }
 
 func TestASupplyOverKafka(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, startBroker(t, "127.0.0.1:0", "").Addr())
 	e := startReady(t, config(n.address, t.TempDir()))
 	expectBeat(t, e, true)
@@ -261,6 +273,7 @@ func TestASupplyOverKafka(t *testing.T) {
 }
 
 func TestGivenAnEngineThatIsAskedToStopInASupplyThenItsDoneIsSentBeforeItEnds(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, startBroker(t, "127.0.0.1:0", "").Addr())
 	e := startReady(t, config(n.address, t.TempDir()))
 	n.order(message.OrderStart, 1)
@@ -277,33 +290,20 @@ func TestGivenAnEngineThatIsAskedToStopInASupplyThenItsDoneIsSentBeforeItEnds(t 
 }
 
 func TestGivenAnEngineThatIsKilledInASupplyWhenItComesBackThenItReportsWhatItHadSupplied(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, startBroker(t, "127.0.0.1:0", "").Addr())
 	dir := t.TempDir()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childBroker+"="+n.address, childJournal+"="+dir)
-	stdin, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stdin.Close()
-	stdout, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer child.Process.Kill()
-	io.WriteString(stdin, "status\n")
-	if _, err := stdout.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
+	child, in, out := process(t, anEngine+"="+n.address, aJournal+"="+dir)
+	io.WriteString(in, "status\n")
+	if !out.Scan() {
+		t.Fatal("it does not start")
 	}
 	if _, _, err := journal.Open(dir, cp1); !errors.Is(err, journal.ErrInUse) {
 		t.Fatalf("its journal: %v", err)
 	}
 	n.order(message.OrderStart, 1)
 	n.sample(4)
-	if err := child.Process.Kill(); err != nil {
+	if err := child.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	child.Wait()
@@ -324,7 +324,55 @@ func TestGivenAnEngineThatIsKilledInASupplyWhenItComesBackThenItReportsWhatItHad
 	}
 }
 
+// process starts this binary with variables.
+func process(t *testing.T, variables ...string) (*os.Process, io.Writer, *bufio.Scanner) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), variables...)
+	child.Stderr = os.Stderr
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		child.Process.Kill()
+		child.Wait()
+	})
+	return child.Process, in, bufio.NewScanner(out)
+}
+
+func TestGivenABrokerThatHangsThenTheEngineStopsWithinItsTime(t *testing.T) {
+	t.Parallel()
+	child, _, out := process(t, aBroker+"=1")
+	if !out.Scan() {
+		t.Fatal("the broker does not start")
+	}
+	n := newNetwork(t, out.Text())
+	t.Cleanup(func() { child.Signal(syscall.SIGCONT) })
+	e := startReady(t, config(n.address, t.TempDir()))
+	n.order(message.OrderStart, 1)
+	n.sample(2)
+	if err := child.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Fatalf("took %v", took)
+	}
+}
+
 func TestGivenABrokerThatIsAwayThenTheEngineAnswersItsMonitorAndReportsLater(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first := startBroker(t, "127.0.0.1:0", dir)
 	n := newNetwork(t, first.Addr())
@@ -352,7 +400,31 @@ func TestGivenABrokerThatIsAwayThenTheEngineAnswersItsMonitorAndReportsLater(t *
 	n.order(message.OrderStart, 2)
 }
 
+func TestGivenABrokerThatIsAwayWhenTheEngineIsStoppedThenItsDoneWaitsForItsReturn(t *testing.T) {
+	t.Parallel()
+	brokerDir, dir := t.TempDir(), t.TempDir()
+	first := startBroker(t, "127.0.0.1:0", brokerDir)
+	n := newNetwork(t, first.Addr())
+	e := startReady(t, config(n.address, dir))
+	n.order(message.OrderStart, 1)
+	last := n.sample(2)
+	first.Close()
+	began := time.Now()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Fatalf("took %v", took)
+	}
+	startBroker(t, n.address, brokerDir)
+	start(t, config(n.address, dir))
+	if d := n.done(session); d.Reason != message.DoneFault || d.Energy < *last.Energy {
+		t.Fatalf("done: %+v after %+v", d, last)
+	}
+}
+
 func TestGivenNoBrokerAtAllThenTheEngineIsUpAndStopsWithinItsTime(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -371,6 +443,7 @@ func TestGivenNoBrokerAtAllThenTheEngineIsUpAndStopsWithinItsTime(t *testing.T) 
 }
 
 func TestGivenAnEngineThatStartsLateThenItKnowsThatItsPointIsOutOfOrderAndObeysNoOldStart(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, startBroker(t, "127.0.0.1:0", "").Addr())
 	price := domain.MicroEurosPerKWh(300_000)
 	err := n.Send(t.Context(),
@@ -394,6 +467,7 @@ func TestGivenAnEngineThatStartsLateThenItKnowsThatItsPointIsOutOfOrderAndObeysN
 }
 
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, startBroker(t, "127.0.0.1:0", "").Addr())
 	c := config(n.address, t.TempDir())
 	var log lines
@@ -446,6 +520,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestGivenAnInputThatEndsThenTheEngineGoesOn(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t, startBroker(t, "127.0.0.1:0", "").Addr())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -460,6 +535,7 @@ func TestGivenAnInputThatEndsThenTheEngineGoesOn(t *testing.T) {
 }
 
 func TestGivenAPortOrAJournalThatIsTakenThenItSaysSo(t *testing.T) {
+	t.Parallel()
 	n := startBroker(t, "127.0.0.1:0", "").Addr()
 	c := config(n, t.TempDir())
 	e := start(t, c)

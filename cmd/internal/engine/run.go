@@ -21,7 +21,6 @@ func (n *Node) run(machine *engine.Engine, first engine.Outcome) {
 	n.err = n.loop(ctx, machine, first, failed)
 	n.healthy.Store(false)
 	cancel()
-	n.tasks.Wait()
 	n.disconnect()
 	n.err = errors.Join(n.err, n.heartbeat.Close(), n.journal.Close())
 	n.logger.Info("the Engine has ended", "point", n.config.Point)

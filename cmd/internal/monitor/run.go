@@ -63,8 +63,6 @@ type runner struct {
 // done, one at a time.
 func (r *runner) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer r.heartbeat.Close()
-	defer r.tasks.Wait()
 	defer cancel()
 
 	r.Logger.Info("the Monitor is up", "point", r.Point, "engine", r.Engine, "central", r.Central)
@@ -148,13 +146,21 @@ func (r *runner) beat(ctx context.Context) monitor.Beaten {
 
 // send gives up after a third of the lease: what is true by then is told instead.
 func (r *runner) send(ctx context.Context, messages []message.Message) error {
-	network := r.network.Load()
+	network := r.connected()
 	if network == nil {
 		return errNotConnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Lease/3)
 	defer cancel()
-	return (*network).Send(ctx, messages...)
+	return network.Send(ctx, messages...)
+}
+
+// connected is the network, nil before it was reached.
+func (r *runner) connected() Network {
+	if network := r.network.Load(); network != nil {
+		return *network
+	}
+	return nil
 }
 
 // connect reaches the network and watches it until ctx ends.
@@ -175,28 +181,25 @@ func (r *runner) connect(ctx context.Context, failed chan<- error) {
 	network.Watch(ctx, func(up bool, _ error) { r.put(ctx, monitor.Link{Up: up}) })
 }
 
-// disconnect ends the connection that connect made. One that does not end soon, for the
-// broker is away, is left to end by itself.
+// disconnect waits for what is on its way, and ends the connection that connect made.
+// Where a broker that hangs holds them up they are left to end by themselves: nothing
+// hears them any more.
 func (r *runner) disconnect() {
-	network := r.network.Load()
-	if network == nil || r.Network != nil {
-		return
-	}
-	transport, ok := (*network).(*kafka.Transport)
-	if !ok {
-		return
-	}
-	closed := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(closed)
-		if err := transport.Close(); err != nil {
-			r.Logger.Debug("the connection to Kafka did not end well", "error", err)
+		defer close(ended)
+		r.tasks.Wait()
+		r.heartbeat.Close()
+		if transport, ok := r.connected().(*kafka.Transport); ok && r.Network == nil {
+			if err := transport.Close(); err != nil {
+				r.Logger.Debug("the connection to Kafka did not end well", "error", err)
+			}
 		}
 	}()
 	late := time.NewTimer(closeTimeout)
 	defer late.Stop()
 	select {
-	case <-closed:
+	case <-ended:
 	case <-late.C:
 	}
 }
