@@ -37,7 +37,7 @@ func Open(path string) (f *File, kept driver.Checkpoint, found bool, err error) 
 	kept, err = f.open()
 	if err != nil {
 		if f.file != nil {
-			f.file.Close()
+			_ = f.file.Close()
 		}
 		return nil, driver.Checkpoint{}, false, fmt.Errorf("the place of the run, %s, can't be opened: %w", path, err)
 	}
@@ -60,7 +60,7 @@ func (f *File) open() (driver.Checkpoint, error) {
 		} else if current {
 			break
 		}
-		file.Close()
+		_ = file.Close()
 	}
 	text, err := io.ReadAll(io.NewSectionReader(f.file, 0, math.MaxInt64))
 	if err != nil {
@@ -124,7 +124,7 @@ func (f *File) replace(c driver.Checkpoint) error {
 	if err != nil {
 		return errors.Join(err, file.Close(), os.Remove(next))
 	}
-	f.file.Close()
+	_ = f.file.Close() // synced when it was written
 	f.file, f.empty = file, false
 	return syncFolder(filepath.Dir(f.path))
 }

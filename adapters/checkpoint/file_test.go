@@ -63,7 +63,7 @@ func open(t *testing.T, path string) (*checkpoint.File, driver.Checkpoint, bool)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
+	t.Cleanup(func() { _ = f.Close() })
 	return f, at, found
 }
 

@@ -187,7 +187,8 @@ func TestDriver(t *testing.T) {
 		"a supply from request to ticket": {
 			at: list("CP-1"),
 			given: []when{
-				{20, ok}, {30, record(25, asked("R1"))},
+				{20, ok},
+				{30, record(25, asked("R1"))},
 				{50, record(45, grant("R1", "S1"))},
 				{1050, record(1045, sample("S1", 1))},
 				{2050, record(2045, sample("S1", 2))},
@@ -208,10 +209,13 @@ func TestDriver(t *testing.T) {
 		"the next is asked for after the delay, however the supply went": {
 			at: list("CP-1", "CP-1", "CP-1"), delay: 4 * time.Second,
 			given: []when{
-				{20, ok}, {1000, record(995, refusal("R1", "OCCUPIED"))},
-				{5020, driver.Sent{Request: "R2"}}, {6000, record(5995, grant("R2", "S2"))},
+				{20, ok},
+				{1000, record(995, refusal("R1", "OCCUPIED"))},
+				{5020, driver.Sent{Request: "R2"}},
+				{6000, record(5995, grant("R2", "S2"))},
 				{7000, record(6995, ticket("S2", 0, "EXPIRED", 0))},
-				{11020, driver.Sent{Request: "R3"}}, {12000, record(11995, grant("R3", "S3"))},
+				{11020, driver.Sent{Request: "R3"}},
+				{12000, record(11995, grant("R3", "S3"))},
 				{13000, record(12995, ticket("S3", 1_000_000, "STOP_BY_CENTRAL", 0))},
 			},
 			until: 20000,
@@ -242,8 +246,10 @@ func TestDriver(t *testing.T) {
 			at: list("CP-1"),
 			given: []when{
 				{1000, ok},
-				{3000, driver.Link{Reason: "it refuses"}}, {3500, driver.Link{Reason: "still"}},
-				{80000, driver.Link{Up: true}}, {80500, driver.Link{Up: true}},
+				{3000, driver.Link{Reason: "it refuses"}},
+				{3500, driver.Link{Reason: "still"}},
+				{80000, driver.Link{Up: true}},
+				{80500, driver.Link{Up: true}},
 			},
 			until: 141000,
 			then: []string{
@@ -294,13 +300,20 @@ func TestDriver(t *testing.T) {
 				{32, record(25, message.Answer{Driver: "D-1", Point: "CP-2", Authorized: true, Request: "R1"})},
 				{33, record(25, message.MeterValue{Session: "S1", Driver: "D-2", Point: "CP-1"})},
 				{34, record(25, ticket("S9", 7, "FINISHED", 0))},
-				{50, record(45, grant("R1", "S1"))}, {51, record(45, grant("R1", "S1"))}, {52, record(45, refusal("R1", "OCCUPIED"))},
-				{60, record(55, sample("S1", 5))}, {61, record(56, sample("S1", 5))}, {62, record(57, sample("S1", 4))},
+				{50, record(45, grant("R1", "S1"))},
+				{51, record(45, grant("R1", "S1"))},
+				{52, record(45, refusal("R1", "OCCUPIED"))},
+				{60, record(55, sample("S1", 5))},
+				{61, record(56, sample("S1", 5))},
+				{62, record(57, sample("S1", 4))},
 				{63, record(58, message.MeterValue{Session: "S1", Point: "CP-1", Driver: "D-1", Seq: 6, Energy: kwh(1), Amount: 3_000})},
-				{70, record(65, done("S1", 10_000, message.DoneFault))}, {71, record(66, done("S1", 10_000, message.DoneFault))},
+				{70, record(65, done("S1", 10_000, message.DoneFault))},
+				{71, record(66, done("S1", 10_000, message.DoneFault))},
 				{72, record(67, sample("S1", 7))},
-				{80, record(75, ticket("S1", 10_000, "KO", 0))}, {81, record(76, ticket("S1", 10_000, "KO", 0))},
-				{90, record(85, sample("S1", 8))}, {91, record(85, done("S1", 10_000, message.DoneFault))},
+				{80, record(75, ticket("S1", 10_000, "KO", 0))},
+				{81, record(76, ticket("S1", 10_000, "KO", 0))},
+				{90, record(85, sample("S1", 8))},
+				{91, record(85, done("S1", 10_000, message.DoneFault))},
 			},
 			until: 100,
 			delay: time.Minute,
@@ -334,9 +347,11 @@ func TestDriver(t *testing.T) {
 		"a done without a ticket for 10 s is the ticket": {
 			at: list("CP-1"),
 			given: []when{
-				{20, ok}, {50, record(45, grant("R1", "S1"))},
+				{20, ok},
+				{50, record(45, grant("R1", "S1"))},
 				{1000, record(995, done("S1", 4_000, message.DoneUnplugged))},
-				{4000, record(3995, done("S1", 4_000, message.DoneUnplugged))}, {5000, record(4995, sample("S1", 1))},
+				{4000, record(3995, done("S1", 4_000, message.DoneUnplugged))},
+				{5000, record(4995, sample("S1", 1))},
 			},
 			until: 12000,
 			then: []string{
@@ -349,9 +364,11 @@ func TestDriver(t *testing.T) {
 		"a ticket can't come while the broker is away": {
 			at: list("CP-1"),
 			given: []when{
-				{20, ok}, {50, record(45, grant("R1", "S1"))},
+				{20, ok},
+				{50, record(45, grant("R1", "S1"))},
 				{1000, record(995, done("S1", 4_000, message.DoneFinished))},
-				{2000, driver.Link{Reason: "gone"}}, {30000, driver.Link{Up: true}},
+				{2000, driver.Link{Reason: "gone"}},
+				{30000, driver.Link{Up: true}},
 				{39000, record(38995, ticket("S1", 4_000, "FINISHED", 0))},
 			},
 			until: 40000,
@@ -366,7 +383,8 @@ func TestDriver(t *testing.T) {
 		"a late ticket and its revisions correct the line while the run goes on": {
 			at: list("CP-1", "CP-1"), delay: time.Hour,
 			given: []when{
-				{20, ok}, {50, record(45, grant("R1", "S1"))},
+				{20, ok},
+				{50, record(45, grant("R1", "S1"))},
 				{1000, record(995, done("S1", 4_000, message.DoneFault))},
 				{20000, record(19995, ticket("S1", 4_000, "KO", 0))},
 				{21000, record(20995, ticket("S1", 4_000, "KO", 0))},
@@ -386,8 +404,10 @@ func TestDriver(t *testing.T) {
 			at: list("CP-1", "CP-1"), delay: time.Hour,
 			given: []when{
 				{0, ok},
-				{61000, record(60995, grant("R1", "S1"))}, {61001, record(60996, grant("R1", "S1"))},
-				{62000, record(61995, sample("S1", 1))}, {63000, record(62995, done("S1", 2_000, message.DoneFinished))},
+				{61000, record(60995, grant("R1", "S1"))},
+				{61001, record(60996, grant("R1", "S1"))},
+				{62000, record(61995, sample("S1", 1))},
+				{63000, record(62995, done("S1", 2_000, message.DoneFinished))},
 				{64000, record(63995, ticket("S1", 2_000, "FINISHED", 0))},
 			},
 			until: 80000,
@@ -411,7 +431,8 @@ func TestDriver(t *testing.T) {
 		"a point that falls silent is said, and given up after 10 min": {
 			at: list("CP-1"),
 			given: []when{
-				{20, ok}, {50, record(45, grant("R1", "S1"))},
+				{20, ok},
+				{50, record(45, grant("R1", "S1"))},
 				{20000, record(19995, sample("S1", 1))},
 			},
 			until: 630000,
@@ -427,7 +448,8 @@ func TestDriver(t *testing.T) {
 		"another implementation's network: no ids, no energy, no ticket": {
 			at: list("CP-1"),
 			given: []when{
-				{20, ok}, {30, record(25, asked("R1"))},
+				{20, ok},
+				{30, record(25, asked("R1"))},
 				{50, record(45, message.Answer{Driver: "D-1", Point: "CP-1", Authorized: true})},
 				{1000, record(995, message.MeterValue{Session: "X1", Driver: "D-1", Point: "CP-1", Power: 7_000, Amount: 600})},
 				{1500, record(1495, message.MeterValue{Session: "X0", Driver: "D-1", Point: "CP-2", Power: 1_000, Amount: 900})},
@@ -446,10 +468,12 @@ func TestDriver(t *testing.T) {
 		"another implementation's next session is not taken for the last one": {
 			at: list("CP-1", "CP-1"),
 			given: []when{
-				{20, ok}, {30, record(25, asked("R1"))},
+				{20, ok},
+				{30, record(25, asked("R1"))},
 				{50, record(45, message.Answer{Driver: "D-1", Point: "CP-1", Authorized: true})},
 				{100, record(95, done("X1", 6_000, message.DoneStopped))},
-				{10220, driver.Sent{Request: "R2"}}, {10230, record(10225, asked("R2"))},
+				{10220, driver.Sent{Request: "R2"}},
+				{10230, record(10225, asked("R2"))},
 				{10250, record(10245, message.Answer{Driver: "D-1", Point: "CP-1", Authorized: true})},
 				{10260, record(10255, done("X1", 6_000, message.DoneStopped))},
 				{10270, record(10265, done("X2", 1_000, message.DoneStopped))},
@@ -466,7 +490,8 @@ func TestDriver(t *testing.T) {
 		"energy is told from amount and price where the report has none": {
 			at: list("CP-1"),
 			given: []when{
-				{20, ok}, {50, record(45, grant("R1", "S1"))},
+				{20, ok},
+				{50, record(45, grant("R1", "S1"))},
 				{1000, record(995, message.MeterValue{Session: "S1", Driver: "D-1", Point: "CP-1", Power: 7_000, Amount: 600})},
 			},
 			until: 1100,
@@ -478,8 +503,10 @@ func TestDriver(t *testing.T) {
 		"a point whose clock is behind is shown all the same": {
 			at: list("CP-1"),
 			given: []when{
-				{20, ok}, {50, record(45, grant("R1", "S1"))},
-				{1000, claimed(-60_000, sample("S1", 1))}, {2000, claimed(-59_000, sample("S1", 2))},
+				{20, ok},
+				{50, record(45, grant("R1", "S1"))},
+				{1000, claimed(-60_000, sample("S1", 1))},
+				{2000, claimed(-59_000, sample("S1", 2))},
 			},
 			until: 2100,
 			then: []string{
@@ -514,8 +541,11 @@ func TestDriver(t *testing.T) {
 		"back after a kill: the supply runs": {
 			at: open(driver.Open{Request: "R7", AskedAt: begun - 50000, Sent: true, Granted: true, Session: "S1"}, "CP-1"),
 			given: []when{
-				{100, record(-40000, sample("S1", 1))}, {110, record(-39000, sample("S1", 2))}, {120, record(-100, sample("S1", 40))},
-				{500, record(480, sample("S1", 41))}, {1500, record(1480, sample("S1", 42))},
+				{100, record(-40000, sample("S1", 1))},
+				{110, record(-39000, sample("S1", 2))},
+				{120, record(-100, sample("S1", 40))},
+				{500, record(480, sample("S1", 41))},
+				{1500, record(1480, sample("S1", 42))},
 			},
 			until: 2000,
 			then: []string{
@@ -541,7 +571,8 @@ func TestDriver(t *testing.T) {
 			at: open(driver.Open{Request: "R7", AskedAt: begun - 50000, Sent: true}, "CP-1"),
 			given: []when{
 				{90, record(-10000, ticket("S1", 90_000, "FINISHED", 0))},
-				{100, record(-40000, sample("S1", 1))}, {110, record(-11000, done("S1", 90_000, message.DoneFinished))},
+				{100, record(-40000, sample("S1", 1))},
+				{110, record(-11000, done("S1", 90_000, message.DoneFinished))},
 				{120, record(-49000, grant("R7", "S1"))},
 			},
 			until: 1000,
@@ -574,8 +605,11 @@ func TestDriver(t *testing.T) {
 		"nothing is asked for while the broker is away": {
 			at: list("CP-1", "CP-1"),
 			given: []when{
-				{20, ok}, {50, record(45, refusal("R1", "OCCUPIED"))},
-				{51, driver.Link{Reason: "gone"}}, {60, record(55, grant("R1", "S1"))}, {9000, driver.Link{Up: true}},
+				{20, ok},
+				{50, record(45, refusal("R1", "OCCUPIED"))},
+				{51, driver.Link{Reason: "gone"}},
+				{60, record(55, grant("R1", "S1"))},
+				{9000, driver.Link{Up: true}},
 			},
 			delay: time.Second, until: 9000,
 			then: []string{
@@ -644,8 +678,10 @@ func TestNothingIsAskedBeforeItsAnswerWouldBeHeard(t *testing.T) {
 
 func TestTotals(t *testing.T) {
 	energy, amount, failed := driver.Totals([]driver.Supply{
-		{Verdict: driver.Served, Energy: 1, Amount: 10}, {Verdict: driver.Failed, Energy: 2, Amount: 20},
-		{Verdict: driver.Refused}, {Verdict: driver.NotServed},
+		{Verdict: driver.Served, Energy: 1, Amount: 10},
+		{Verdict: driver.Failed, Energy: 2, Amount: 20},
+		{Verdict: driver.Refused},
+		{Verdict: driver.NotServed},
 	})
 	if energy != 3 || amount != 30 || failed != 3 {
 		t.Errorf("got %d, %d, %d", energy, amount, failed)
@@ -674,11 +710,14 @@ func TestAGrantWithoutASessionIsBoundOnce(t *testing.T) {
 	at := scenario{
 		at: list("CP-1"),
 		given: []when{
-			{10, record(-60_000, report("OLD", "CP-1"))}, {11, record(9, report("ELSEWHERE", "CP-2"))},
-			{20, driver.Sent{Request: "R1"}}, {30, record(25, asked("R1"))},
+			{10, record(-60_000, report("OLD", "CP-1"))},
+			{11, record(9, report("ELSEWHERE", "CP-2"))},
+			{20, driver.Sent{Request: "R1"}},
+			{30, record(25, asked("R1"))},
 			{50, record(45, message.Answer{Driver: "D-1", Point: "CP-1", Authorized: true})},
 			{60, record(55, report("ELSEWHERE", "CP-2"))},
-			{1000, record(995, report("MINE", "CP-1"))}, {1100, record(1095, report("LATER", "CP-1"))},
+			{1000, record(995, report("MINE", "CP-1"))},
+			{1100, record(1095, report("LATER", "CP-1"))},
 		},
 		until: 1200,
 		then: []string{

@@ -17,36 +17,36 @@ type Line struct {
 	Point      domain.PointID
 }
 
-// Continued: a run that was cut off goes on. Supplies are those that concluded; Open is
-// nil where no request is open.
+// Continued tells that a run that was cut off goes on. Supplies are those that concluded;
+// Open is nil where no request is open.
 type Continued struct {
 	Of       int
 	Supplies []Supply
 	Open     *Open
 }
 
-// Asked: the supply is asked for. Again tells that the request may have been sent before.
+// Asked tells that the supply is asked for. Again: the request may have been sent before.
 type Asked struct {
 	Line
 	Request domain.RequestID
 	Again   bool
 }
 
-// SendFailed: the request could not be sent; it is tried again with growing pauses. It is
-// said once a request.
+// SendFailed tells, once a request, that it could not be sent; it is tried again with
+// growing pauses.
 type SendFailed struct {
 	Line
 	Err error
 }
 
-// CentralQuiet: no answer has come for SilentAfter.
+// CentralQuiet tells that no answer has come for SilentAfter.
 type CentralQuiet struct {
 	Line
 	// GivesUpIn is how long the driver goes on waiting.
 	GivesUpIn time.Duration
 }
 
-// Granted: Central granted the supply.
+// Granted tells that Central granted the supply.
 type Granted struct {
 	Line
 	// Session is empty and Price nil where the answer has none.
@@ -55,7 +55,8 @@ type Granted struct {
 	At      domain.UnixMillis
 }
 
-// Supplying: the point's latest report. First is that of the first one shown.
+// Supplying is the point's latest report. First: it is the first that is shown, or the
+// first live one.
 type Supplying struct {
 	Line
 	Power domain.Watts
@@ -65,7 +66,7 @@ type Supplying struct {
 	First  bool
 }
 
-// Missed: what the point had reported by the time that a run that was cut off goes on.
+// Missed is what the point had reported by the time that a run that was cut off goes on.
 type Missed struct {
 	Line
 	// Reports counts those of the whole supply.
@@ -76,20 +77,20 @@ type Missed struct {
 	At      domain.UnixMillis
 }
 
-// PointQuiet: the point has reported nothing for QuietAfter. Begun tells whether it had
-// reported before.
+// PointQuiet tells that the point has reported nothing for QuietAfter. Begun tells whether
+// it had reported before.
 type PointQuiet struct {
 	Line
 	Begun bool
 }
 
-// Ended: the point reported the end of the supply; the ticket is awaited.
+// Ended tells that the point reported the end of the supply; the ticket is awaited.
 type Ended struct {
 	Line
 	Done message.Done
 }
 
-// Concluded: the line is done with. Ticket is nil where there is none. NextIn is how long
+// Concluded tells that the line is done with. Ticket is nil where there is none. NextIn is how long
 // until the next is asked for; negative where it was the last.
 type Concluded struct {
 	Line
@@ -98,21 +99,21 @@ type Concluded struct {
 	NextIn time.Duration
 }
 
-// Corrected: something came for a line that had concluded: a ticket where there was
-// none, a revision of the ticket, or a grant after all. Before and After differ at least
+// Corrected tells what came for a line that had concluded: a ticket where there was none,
+// a revision of the ticket, or an answer after all. Before and After differ at least
 // in the ticket or the session.
 type Corrected struct {
 	Line
 	Before, After Supply
 }
 
-// BrokerLost: the broker can't be reached.
+// BrokerLost tells that the broker can't be reached.
 type BrokerLost struct{ Reason string }
 
-// BrokerFound: the broker can be reached again.
+// BrokerFound tells that the broker can be reached again.
 type BrokerFound struct{}
 
-// Finished: the run is complete.
+// Finished tells that the run is complete.
 type Finished struct{ Supplies []Supply }
 
 func (Continued) event()    {}

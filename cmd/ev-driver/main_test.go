@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			env.Defer(func() { b.Close() })
+			env.Defer(func() { _ = b.Close() })
 			env.Setenv("BROKER", b.Addr())
 			c, err := startCentral(b.Addr())
 			if err != nil {

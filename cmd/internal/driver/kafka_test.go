@@ -50,7 +50,9 @@ func TestOverABrokerThatComesAndGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr, dir := listener.Addr().String(), t.TempDir()
-	listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	log, events, done := make(heard, 1000), make(heard, 1000), make(chan error, 1)
 	go func() {
 		done <- driver.Run(t.Context(), driver.Config{
@@ -82,8 +84,12 @@ func TestOverABrokerThatComesAndGoes(t *testing.T) {
 			requests <- r.Message.(message.Request)
 		})
 	}()
-	defer func() { <-followed }()
-	defer stop()
+	defer func() {
+		stop()
+		if err := <-followed; err != nil {
+			t.Error(err)
+		}
+	}()
 	send := func(m message.Message) {
 		t.Helper()
 		deadline, cancel := context.WithTimeout(t.Context(), 30*time.Second)

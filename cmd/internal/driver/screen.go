@@ -101,7 +101,7 @@ func (s *Screen) Show(now domain.UnixMillis, event driver.Event) {
 	case driver.Finished:
 		if s.followed || len(e.Supplies) > 1 {
 			s.erase()
-			io.WriteString(s.out, Summary(e.Supplies))
+			fmt.Fprint(s.out, Summary(e.Supplies))
 		}
 	}
 }
@@ -248,7 +248,7 @@ func (s *Screen) redraw(now domain.UnixMillis, line driver.Line, text string) {
 
 func (s *Screen) erase() {
 	if s.drawn {
-		io.WriteString(s.out, "\r\x1b[K")
+		fmt.Fprint(s.out, "\r\x1b[K")
 		s.drawn = false
 	}
 }

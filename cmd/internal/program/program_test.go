@@ -143,7 +143,7 @@ func TestBadUsageIsOneSentenceAndStatus2(t *testing.T) {
 	}{
 		"nothing":                   {args: nil, want: "missing flags: --id=ID"},
 		"an unknown flag":           {args: []string{"--id=A", "--prot=1"}, want: `unknown flag --prot, did you mean "--port"?`},
-		"an unknown word":           {args: []string{"--id=A", "stpo"}, want: "unexpected argument stpo"},
+		"an unknown word":           {args: []string{"--id=A", "halt"}, want: "unexpected argument halt"},
 		"a command without its arg": {args: []string{"stop"}, want: `expected "<point>"`},
 		"a bad id":                  {args: []string{"--id=A B"}, want: `--id: an id is 1 to 64 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-': "A B"`},
 		"an empty id":               {args: []string{"--id="}, want: `--id: an id is 1 to 64 characters`},
