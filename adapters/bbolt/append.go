@@ -278,14 +278,14 @@ func (c *contents) check(r *request) (cause eventlog.Position, err error) {
 func (l *Log) roll(c *contents) {
 	full, err := c.roll()
 	if err != nil {
-		l.fail(err)
+		_ = l.fail(err)
 		return
 	}
 	l.indexers.Add(1)
 	l.indexing.Go(func() {
 		defer l.indexers.Add(-1)
 		if err := c.index(full); err != nil {
-			l.fail(err)
+			_ = l.fail(err)
 		}
 	})
 }
@@ -298,7 +298,7 @@ type failure struct {
 }
 
 // fail takes note that nothing more may be written to the files as they are: it is not
-// known what is on the disk.
+// known what is on the disk. It gives what the callers are told.
 func (l *Log) fail(err error) error {
 	err = fmt.Errorf("the event log in %s can't be written to: %w", l.dir, err)
 	if l.failure.CompareAndSwap(nil, &failure{err, l.options.now()}) {

@@ -72,14 +72,14 @@ func BenchmarkOpen(b *testing.B) {
 	log := open(b, dir, Options{})
 	grow(b, log, commits)
 	segments := len(log.contents.Load().segments)
-	log.Close()
+	shut(b, log)
 	b.Run(fmt.Sprintf("commits=%d,segments=%d", commits, segments), func(b *testing.B) {
 		for b.Loop() {
 			log, err := Open(dir, quiet(Options{}))
 			if err != nil {
 				b.Fatal(err)
 			}
-			log.Close()
+			shut(b, log)
 		}
 	})
 	b.Run("all", func(b *testing.B) {
@@ -121,7 +121,7 @@ func BenchmarkOpen(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			log.Close()
+			shut(b, log)
 		}
 	})
 }

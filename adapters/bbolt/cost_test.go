@@ -103,7 +103,7 @@ func TestMemoryHoldsOpenStreamsAndNoHistory(t *testing.T) {
 	check()
 	eventlogtest.Holds(t, log, b, commits)
 	check()
-	log.Close()
+	shut(t, log)
 	log = open(t, dir, Options{segmentSize: 10_000})
 	check()
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	bolt "go.etcd.io/bbolt"
+
 	"evcharging/application/eventlog"
 	"evcharging/application/eventlog/eventlogtest"
 )
@@ -179,14 +181,14 @@ func TestAHeaderThatWasChangedIsDamageOfItsStreamAlone(t *testing.T) {
 		if head, err := log.Head(t.Context(), sound); err != nil || head != b.Head(sound) {
 			t.Errorf("the sound stream: %+v, %v", head, err)
 		}
-		log.Close()
+		shut(t, log)
 	}
 	// and once the segment has its index, it is known from there
 	o := small
 	log := open(t, dir, o)
 	wantSound(t, log, b)
 	log.indexing.Wait()
-	log.Close()
+	shut(t, log)
 	log = open(t, dir, o)
 	_, err := log.Head(t.Context(), victim)
 	wantDamage(t, "Head, from the index", err, segmentName(1), 8, victim)
@@ -205,6 +207,41 @@ func TestALostPartIsSeenByTheOneAfterIt(t *testing.T) {
 	if _, err := log.Rehydrate(t.Context(), sound); err != nil {
 		t.Errorf("the sound stream: %v", err)
 	}
+}
+
+func TestAPartThatWasForgedIsSeenByTheOneAfterIt(t *testing.T) {
+	// given a part that somebody replaced, with hash and checksum as they should be
+	dir := t.TempDir()
+	b, commits := two(t, dir, Options{})
+	forged := commits[5]
+	forged.Parts = slices.Clone(forged.Parts)
+	forged.Parts[0].Body = []byte(`["victim paid"]`)
+	forged.Parts[0].Hash = forged.Parts[0].Sum()
+	db, err := bolt.Open(filepath.Join(dir, segmentName(1)), 0o644, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket(commitsBucket).Put(positionKey(6), encode(forged)) })
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	// when the log was open meanwhile, or had an index, it knows no more of it than where it is
+	log := open(t, dir, Options{})
+	c := log.contents.Load()
+	c.mu.Lock()
+	s := c.streams[victim]
+	s.damage = 0
+	c.streams[victim] = s
+	c.mu.Unlock()
+
+	// then its successor gives it away
+	_, err = log.Rehydrate(t.Context(), victim)
+	wantDamage(t, "Rehydrate", err, segmentName(1), 8, victim)
+	for _, err = range log.Read(t.Context(), victim, 0) {
+	}
+	wantDamage(t, "Read", err, segmentName(1), 8, victim)
+	wantSound(t, log, b)
 }
 
 func TestASegmentThatIsGoneOrCutIsDamageOfItsStreamsAlone(t *testing.T) {
@@ -241,7 +278,7 @@ func TestASegmentThatIsGoneOrCutIsDamageOfItsStreamsAlone(t *testing.T) {
 			if n := appendAll(t, log, commits); n != len(commits) {
 				t.Fatalf("append %d fails", n)
 			}
-			log.Close()
+			shut(t, log)
 			damage(t, filepath.Join(dir, segmentName(1)))
 
 			log = open(t, dir, small)
@@ -279,10 +316,22 @@ func TestTheNewestSegmentBrokenRefusesToOpen(t *testing.T) {
 	t.Run("gone", func(t *testing.T) {
 		dir := t.TempDir()
 		two(t, dir, Options{})
-		if err := os.Remove(filepath.Join(dir, segmentName(1))); err != nil {
+		remove(t, dir, segmentName(1))
+		_, err := Open(dir, quiet(Options{}))
+		wantDamage(t, "Open", err, segmentName(1), 0, "")
+	})
+	t.Run("gone, and the indices of those before it", func(t *testing.T) {
+		dir := t.TempDir()
+		two(t, dir, small)
+		segments, _, err := list(dir)
+		if err != nil || len(segments) < 2 {
+			t.Fatal(segments, err)
+		}
+		if err := removeIndices(dir); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Open(dir, quiet(Options{}))
+		remove(t, dir, segmentName(1))
+		_, err = Open(dir, quiet(small))
 		wantDamage(t, "Open", err, segmentName(1), 0, "")
 	})
 }
@@ -308,7 +357,7 @@ func TestIndicesThatAreGoneOrBrokenAreMadeAgain(t *testing.T) {
 			commits := supplies(b, 8)
 			log := open(t, dir, small)
 			appendAll(t, log, commits)
-			log.Close()
+			shut(t, log)
 
 			damage(t, dir)
 			log = open(t, dir, small)
@@ -344,7 +393,7 @@ func TestAnIndexThatIsBrokenSaysHowToMendIt(t *testing.T) {
 			commits := supplies(b, 8)
 			log := open(t, dir, small)
 			appendAll(t, log, commits)
-			log.Close()
+			shut(t, log)
 			damage(t, dir, indexName(1))
 
 			log = open(t, dir, small)
@@ -353,7 +402,7 @@ func TestAnIndexThatIsBrokenSaysHowToMendIt(t *testing.T) {
 			if !strings.Contains(err.Error(), "remove the file") {
 				t.Errorf("%q does not say what to do", err)
 			}
-			log.Close()
+			shut(t, log)
 			remove(t, dir, indexName(1))
 			eventlogtest.Holds(t, open(t, dir, small), b, commits)
 		})

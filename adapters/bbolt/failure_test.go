@@ -59,24 +59,6 @@ func (d *disk) setFull(t *testing.T, full bool) {
 	}
 }
 
-// clock is a time that stands still until it is told to go on.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
 func TestAFullDiskFailsEveryAppendUntilTheLogHasReadBackWhatIsStored(t *testing.T) {
 	// given a log on a disk that gets full
 	b := eventlogtest.NewBuilder("ev.health")
@@ -151,7 +133,7 @@ func TestAWriteThatFailedButIsStoredIsFoundAgain(t *testing.T) {
 	}
 	for name, heal := range map[string]func(*testing.T, *Log) *Log{
 		"by healing":       func(_ *testing.T, log *Log) *Log { time.pass(2 * healPause); return log },
-		"by opening again": func(t *testing.T, log *Log) *Log { log.Close(); return open(t, dir, o) },
+		"by opening again": func(t *testing.T, log *Log) *Log { shut(t, log); return open(t, dir, o) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir = t.TempDir()

@@ -146,7 +146,7 @@ func (h *handles) view(path string, read func(*bolt.Tx) error) error {
 	for {
 		db, surplus, err := h.get(path)
 		if surplus != nil {
-			surplus.Close() // waits for those who read it
+			_ = surplus.Close() // it was only read; this waits for those who read it
 		}
 		if err != nil {
 			return err

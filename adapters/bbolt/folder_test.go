@@ -28,7 +28,7 @@ func TestALogKeepsTheNetworksID(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "with its parents")
 	log := open(t, dir, Options{})
 	id := log.NetworkID()
-	log.Close()
+	shut(t, log)
 	if again := open(t, dir, Options{}).NetworkID(); again != id || id.Version() != 4 {
 		t.Errorf("the network was %s and is %s", id, again)
 	}
@@ -112,7 +112,7 @@ func TestCausesAreForgottenWhenTheTopicsHaveForgottenThem(t *testing.T) {
 				t.Errorf("known after %d days: %v", age, ok)
 			}
 		}
-		log.Close()
+		shut(t, log)
 		log = open(t, dir, o)
 	}
 
@@ -123,7 +123,7 @@ func TestCausesAreForgottenWhenTheTopicsHaveForgottenThem(t *testing.T) {
 		t.Fatal("append fails")
 	}
 	o.now = (&clock{at: commits[len(commits)-1].At.Time()}).now
-	log.Close()
+	shut(t, log)
 	log = open(t, dir, o)
 	if _, ok, err := log.ByCause(t.Context(), commits[30].Cause); !ok || err != nil {
 		t.Errorf("a cause of ten days ago is known: %v, %v", ok, err)

@@ -176,7 +176,7 @@ func findParts(tx *bolt.Tx, name eventlog.Stream) (parts []place, err error) {
 }
 
 func (e *entry) encode() []byte {
-	b := e.state.append(nil)
+	b := e.append(nil)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.previous))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.previousLifecycle))
 	b = binary.AppendUvarint(b, uint64(e.first))

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,21 +175,6 @@ func (l *Log) Head(ctx context.Context, name eventlog.Stream) (head eventlog.Hea
 	return head, err
 }
 
-// intact is a stream's state, or ErrDamaged where a part of it may be lost.
-func (c *contents) intact(name eventlog.Stream) (state, error) {
-	s, err := c.state(name)
-	if err == nil && s.damage != 0 {
-		err = &eventlog.DamagedError{Where: c.segmentOf(s.damage), Position: s.damage, Stream: name, Reason: errGap}
-	}
-	return s, err
-}
-
-func (c *contents) segmentOf(at eventlog.Position) string {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return segmentName(c.segment(at).first)
-}
-
 // Read implements eventlog.Log.
 func (l *Log) Read(ctx context.Context, name eventlog.Stream, from eventlog.Version) iter.Seq2[eventlog.Commit, error] {
 	return func(yield func(eventlog.Commit, error) bool) {
@@ -216,12 +200,7 @@ func (l *Log) Read(ctx context.Context, name eventlog.Stream, from eventlog.Vers
 			found, err = l.fetch(ctx, name, positions)
 			for i, commit := range found {
 				part := commit.Parts[0]
-				if before.Version != 0 && (part.Version != before.Last()+1 || part.Prev != before.Hash) {
-					where := ""
-					if c := l.contents.Load(); c != nil {
-						where = c.segmentOf(positions[i])
-					}
-					err = &eventlog.DamagedError{Where: where, Position: positions[i], Stream: name, Reason: errGap}
+				if err = l.chained(ctx, before, part, positions[i]); err != nil {
 					break
 				}
 				if before = part; !yield(commit, nil) {
@@ -242,32 +221,14 @@ func (l *Log) Read(ctx context.Context, name eventlog.Stream, from eventlog.Vers
 	}
 }
 
-// parts is where a stream's parts are whose last event's version is at least from, in order.
-func (c *contents) parts(s state, name eventlog.Stream, from eventlog.Version) ([]place, error) {
-	var segments [][]place
-	for at := s.segment; at != 0 && from <= s.head.Version; {
-		e, err := c.entry(at, name)
-		if err != nil {
-			return nil, err
-		}
-		places, err := c.places(at, name)
-		if err != nil {
-			return nil, err
-		}
-		places = places[:len(places):len(places)]
-		for i, p := range places {
-			if p.last >= from {
-				segments = append(segments, places[i:])
-				break
-			}
-		}
-		if e.first <= from {
-			break
-		}
-		at = e.previous
+// chained is ErrDamaged where a part follows another in version, and is not made to follow it.
+func (l *Log) chained(ctx context.Context, before, part eventlog.Part, at eventlog.Position) error {
+	if before.Version == 0 || part.Version != before.Last()+1 || part.Prev == before.Hash {
+		return nil
 	}
-	slices.Reverse(segments)
-	return slices.Concat(segments...), nil
+	return l.use(ctx, func(c *contents) error {
+		return &eventlog.DamagedError{Where: c.segmentOf(at), Position: at, Stream: part.Stream, Reason: errChain}
+	})
 }
 
 // fetch reads parts of a stream: those at the first of some positions, at least one.
@@ -291,23 +252,6 @@ func (l *Log) fetch(ctx context.Context, name eventlog.Stream, positions []event
 	return commits, err
 }
 
-// decode is what was found as a commit, whole or with the part of one stream alone.
-func (c *contents) decode(r *record, f stored, name eventlog.Stream) (eventlog.Commit, error) {
-	err := r.decode(f.value)
-	var commit eventlog.Commit
-	if err == nil {
-		commit, err = r.commit(name)
-	}
-	if err != nil {
-		var hash *hashError
-		if errors.As(err, &hash) {
-			name = hash.stream
-		}
-		return eventlog.Commit{}, blame(err, c.segmentOf(f.position), f.position, name)
-	}
-	return commit, nil
-}
-
 // Rehydrate implements eventlog.Log.
 func (l *Log) Rehydrate(ctx context.Context, name eventlog.Stream) (commits []eventlog.Commit, err error) {
 	var positions []eventlog.Position
@@ -318,40 +262,18 @@ func (l *Log) Rehydrate(ctx context.Context, name eventlog.Stream) (commits []ev
 	for err == nil && len(positions) > 0 {
 		var found []eventlog.Commit
 		found, err = l.fetch(ctx, name, positions)
-		commits = append(commits, found...)
+		for i, commit := range found {
+			if err == nil && len(commits) > 0 {
+				err = l.chained(ctx, commits[len(commits)-1].Parts[0], commit.Parts[0], positions[i])
+			}
+			commits = append(commits, commit)
+		}
 		positions = positions[len(found):]
 	}
 	if err != nil {
 		return nil, err
 	}
 	return commits, nil
-}
-
-// alive is where a stream's parts are that are no samples, and its last sample.
-func (c *contents) alive(name eventlog.Stream) (positions []eventlog.Position, err error) {
-	s, err := c.intact(name)
-	if err != nil {
-		return nil, err
-	}
-	var segments [][]eventlog.Position
-	for at := s.lifecycle; at != 0; {
-		e, err := c.entry(at, name)
-		if err != nil {
-			return nil, err
-		}
-		lasting := e.lasting
-		for s.sample != 0 && len(lasting) > 0 && lasting[len(lasting)-1] > s.sample {
-			lasting = lasting[:len(lasting)-1] // came after the sample that we know of
-		}
-		segments = append(segments, lasting)
-		at = e.previousLifecycle
-	}
-	slices.Reverse(segments)
-	positions = slices.Concat(segments...)
-	if s.sample != 0 {
-		positions = append(positions, s.sample)
-	}
-	return positions, nil
 }
 
 // ByCause implements eventlog.Log. A cause is known for 31 days at least.
@@ -372,15 +294,6 @@ func (l *Log) ByCause(ctx context.Context, cause eventlog.Cause) (commit eventlo
 		commit = eventlog.Commit{}
 	}
 	return commit, ok, err
-}
-
-// whole is the commit at a position.
-func (c *contents) whole(position eventlog.Position) (eventlog.Commit, error) {
-	found, err := c.fetch("", []eventlog.Position{position})
-	if err != nil {
-		return eventlog.Commit{}, err
-	}
-	return c.decode(&record{}, found[0], "")
 }
 
 // All implements eventlog.Log. Positions have no gaps.

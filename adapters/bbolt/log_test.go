@@ -3,7 +3,9 @@ package bbolt
 import (
 	"log/slog"
 	"os"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -33,6 +35,14 @@ func open(t testing.TB, dir string, o Options) *Log {
 	return log
 }
 
+// shut closes a log before the test ends.
+func shut(t testing.TB, log *Log) {
+	t.Helper()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func quiet(o Options) Options {
 	o.Logger = slog.New(slog.DiscardHandler)
 	return o
@@ -50,4 +60,22 @@ func TestLog(t *testing.T) {
 			})
 		})
 	}
+}
+
+// clock is a time that stands still until it is told to go on.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
 }

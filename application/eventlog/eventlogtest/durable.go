@@ -19,7 +19,7 @@ type Open func(t *testing.T) eventlog.Log
 // everything that Run asks, and what has to hold over closing and opening. place makes a
 // new, empty place.
 func RunDurable(t *testing.T, place func(t *testing.T) Open) {
-	Run(t, func(t *testing.T) eventlog.Log { return place(t)(t) })
+	run(t, func(t *testing.T) eventlog.Log { return place(t)(t) })
 
 	for _, c := range []struct {
 		name string

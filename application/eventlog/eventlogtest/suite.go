@@ -23,6 +23,13 @@ const (
 // Run holds a log to the contract of eventlog.Log. open gives a new, empty log, and
 // closes it when the test ends. The log has to be an io.Closer.
 func Run(t *testing.T, open func(t *testing.T) eventlog.Log) {
+	run(t, open)
+	t.Run("a random history agrees with the model", func(t *testing.T) {
+		testModel(t, &history{log: open(t)})
+	})
+}
+
+func run(t *testing.T, open func(t *testing.T) eventlog.Log) {
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, eventlog.Log)
@@ -51,9 +58,6 @@ func Run(t *testing.T, open func(t *testing.T) eventlog.Log) {
 		{"the same commit without a cause is stored once", testRetry},
 		{"the same id with other content is a conflict", testRetryOther},
 		{"a closed log says so", testClosed},
-		{"a random history agrees with the model", func(t *testing.T, log eventlog.Log) {
-			testModel(t, &history{log: log})
-		}},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}

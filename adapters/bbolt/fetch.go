@@ -1,0 +1,175 @@
+package bbolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sort"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"evcharging/application/eventlog"
+)
+
+var (
+	// errGap tells that parts of a stream don't follow each other.
+	errGap = errors.New("a part of the stream is lost")
+	// errChain tells that a part was changed and given a new hash.
+	errChain = errors.New("it was made to follow another part than the one before it")
+)
+
+// stored is a record as it was found.
+type stored struct {
+	position eventlog.Position
+	value    []byte
+}
+
+const (
+	// chunkCommits and chunkBytes bound what is read in one transaction: one that lasts
+	// keeps pages from being used again.
+	chunkCommits = 512
+	chunkBytes   = 1 << 20
+)
+
+// fetch reads the commits at the first of some positions, at least one, all in one segment.
+func (c *contents) fetch(name eventlog.Stream, positions []eventlog.Position) (found []stored, err error) {
+	err = c.view(positions[0], name, func(_ eventlog.Position, commits *bolt.Bucket) error {
+		found = nil // a view may be tried again
+		size := 0
+		for _, position := range positions {
+			value := commits.Get(positionKey(position))
+			if value == nil {
+				// It is in the next segment, or lost.
+				if len(found) == 0 {
+					return fmt.Errorf("%w: the position is missing", errBroken)
+				}
+				return nil
+			}
+			found = append(found, stored{position, slices.Clone(value)})
+			if size += len(value); size > chunkBytes || len(found) == chunkCommits {
+				return nil
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// sequence reads the commits from a position on, up to an end that exists: at least one,
+// all in one segment.
+func (c *contents) sequence(from, end eventlog.Position) (found []stored, err error) {
+	err = c.view(from, "", func(first eventlog.Position, commits *bolt.Bucket) error {
+		found = nil
+		if from == first {
+			prefetch(filepath.Join(c.dir, segmentName(first)))
+		}
+		size := 0
+		cursor := commits.Cursor()
+		for key, value := cursor.Seek(positionKey(from)); key != nil; key, value = cursor.Next() {
+			position := from + eventlog.Position(len(found))
+			if position > end || size > chunkBytes || len(found) == chunkCommits {
+				return nil
+			}
+			if string(key) != string(positionKey(position)) {
+				break
+			}
+			found = append(found, stored{position, slices.Clone(value)})
+			size += len(value)
+		}
+		if len(found) == 0 {
+			return fmt.Errorf("%w: the position is missing", errBroken)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// decode is what was found as a commit, whole or with the part of one stream alone.
+func (c *contents) decode(r *record, f stored, name eventlog.Stream) (eventlog.Commit, error) {
+	err := r.decode(f.value)
+	var commit eventlog.Commit
+	if err == nil {
+		commit, err = r.commit(name)
+	}
+	if err != nil {
+		var hash *hashError
+		if errors.As(err, &hash) {
+			name = hash.stream
+		}
+		return eventlog.Commit{}, blame(err, c.segmentOf(f.position), f.position, name)
+	}
+	return commit, nil
+}
+
+// whole is the commit at a position.
+func (c *contents) whole(position eventlog.Position) (eventlog.Commit, error) {
+	found, err := c.fetch("", []eventlog.Position{position})
+	if err != nil {
+		return eventlog.Commit{}, err
+	}
+	return c.decode(&record{}, found[0], "")
+}
+
+// view reads the segment that holds a position. first is that of the segment.
+func (c *contents) view(at eventlog.Position, name eventlog.Stream, read func(first eventlog.Position, commits *bolt.Bucket) error) error {
+	for {
+		c.mu.RLock()
+		s := c.segment(at)
+		db := s.db
+		c.mu.RUnlock()
+		inBucket := func(tx *bolt.Tx) error { return read(s.first, tx.Bucket(commitsBucket)) }
+		var err error
+		if db == nil {
+			err = c.handles.view(filepath.Join(c.dir, segmentName(s.first)), inBucket)
+		} else {
+			err = guard(func() error { return db.View(inBucket) })
+		}
+		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) && db != nil && c.indexed(s) {
+			continue // it got its index meanwhile
+		}
+		return blame(err, segmentName(s.first), at, name)
+	}
+}
+
+func (c *contents) indexed(s *segment) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return s.db == nil
+}
+
+// viewIndex reads the index of a segment.
+func (c *contents) viewIndex(at eventlog.Position, name eventlog.Stream, read func(*bolt.Tx) error) error {
+	return blame(c.handles.view(filepath.Join(c.dir, indexName(at)), read), indexName(at), 0, name)
+}
+
+// segment is the one that holds a position. The caller holds mu.
+func (c *contents) segment(at eventlog.Position) *segment {
+	i := sort.Search(len(c.segments), func(i int) bool { return c.segments[i].first > at })
+	return c.segments[i-1]
+}
+
+func (c *contents) segmentOf(at eventlog.Position) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return segmentName(c.segment(at).first)
+}
+
+// blame makes a DamagedError of an error that tells of damage.
+func blame(err error, where string, at eventlog.Position, name eventlog.Stream) error {
+	var already *eventlog.DamagedError
+	var hash *hashError
+	switch {
+	case errors.As(err, &already):
+		return err
+	case errors.Is(err, errBroken), errors.Is(err, errSeal), errors.Is(err, errRecord), errors.Is(err, fs.ErrNotExist), errors.As(err, &hash):
+	default:
+		return err
+	}
+	if filepath.Ext(where) != segmentSuffix {
+		err = fmt.Errorf("%w (to have the file made again, stop the program, remove the file, and start)", err)
+	}
+	return &eventlog.DamagedError{Where: where, Position: at, Stream: name, Reason: err}
+}
