@@ -203,7 +203,8 @@ func inspectFile(name string, text []byte) (breaches []string) {
 				if toParts[1] != parts[1] {
 					breach(spec.Pos(), "imports %s: an adapter never imports another", to)
 				}
-			case !slices.Contains(layer.ours, toParts[0]) && !(isTest && slices.Contains(layer.forTest, toParts[0])):
+			case isTest && slices.Contains(layer.forTest, toParts[0]):
+			case !slices.Contains(layer.ours, toParts[0]):
 				breach(spec.Pos(), "imports %s: %s may import %s alone", to, parts[0], strings.Join(layer.ours, ", "))
 			}
 		case target == "C" || target == "unsafe":

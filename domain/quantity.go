@@ -106,7 +106,7 @@ func parseDecimal(text string, scale int, limit int64) (int64, error) {
 		// An exponent beyond an int is as good as the greatest one: the number is still one.
 		// (Atoi tells of the range before it has looked at all characters.)
 		e, err := strconv.Atoi(text[i+1:])
-		if err != nil && !(errors.Is(err, strconv.ErrRange) && digits(text[i+2:])) {
+		if err != nil && (!errors.Is(err, strconv.ErrRange) || !digits(text[i+2:])) {
 			return 0, fmt.Errorf("%w: %q", ErrNotANumber, clip(text))
 		}
 		mantissa, exponent = text[:i], min(max(e, -maxExponent), maxExponent)

@@ -10,37 +10,38 @@ import (
 type Event interface{ pointEvent() }
 
 type (
-	// PointRegistered: the point said where it stands and what it costs, for the first time or anew.
+	// PointRegistered says where the point stands and what it costs, for the first time or anew.
 	PointRegistered struct {
 		Location   string
 		Price      domain.MicroEurosPerKWh
 		RecordedAt domain.UnixMillis
 		ProofAt    domain.UnixMillis
 	}
-	// PriceSet: an operator set a price that stands over the point's own.
+	// PriceSet is an operator's price, which stands over the point's own.
 	PriceSet struct {
 		Price domain.MicroEurosPerKWh
 		By    string
 	}
-	// PriceHandedBack: the point's own price counts again.
+	// PriceHandedBack says that the point's own price counts again.
 	PriceHandedBack struct{ By string }
-	// PointConnected: the Monitor's first sign of life, or the first after its lease ran out.
+	// PointConnected is the Monitor's first sign of life, or the first after its lease ran out.
 	PointConnected struct {
 		Lease      time.Duration
 		ReportedAt domain.UnixMillis
 	}
-	// LeaseChanged: the Monitor gives another lease.
+	// LeaseChanged says that the Monitor gives another lease.
 	LeaseChanged struct{ Lease time.Duration }
-	// PointDisconnected: the lease ran out.
+	// PointDisconnected says that the lease ran out.
 	PointDisconnected struct {
 		LastHeard domain.UnixMillis
 		Lease     time.Duration
 	}
-	// FaultReported: the Engine is down or broken.
+	// FaultReported says that the Engine is down or broken.
 	FaultReported struct{ ReportedAt domain.UnixMillis }
-	// FaultCleared: the Engine works; the first report of health too.
+	// FaultCleared says that the Engine works: the first report of health too.
 	FaultCleared struct{ ReportedAt domain.UnixMillis }
-	// TakenOutOfService: an operator stopped the point. Session is what it was supplying, or empty.
+	// TakenOutOfService says that an operator stopped the point. Session is what it was
+	// supplying, or empty.
 	TakenOutOfService struct {
 		RecordedAt domain.UnixMillis
 		By         string
@@ -49,21 +50,21 @@ type (
 		Session    domain.SessionID
 		HoldUntil  domain.UnixMillis
 	}
-	// ReturnedToService: an operator resumed the point.
+	// ReturnedToService says that an operator resumed the point.
 	ReturnedToService struct {
 		RecordedAt domain.UnixMillis
 		By         string
 		Order      domain.Order
 		ValidUntil domain.UnixMillis
 	}
-	// PointOccupied: a request was granted; the order starts the supply.
+	// PointOccupied says that a request was granted; the order starts the supply.
 	PointOccupied struct {
 		Session    domain.SessionID
 		Driver     domain.DriverID
 		Order      domain.Order
 		ValidUntil domain.UnixMillis
 	}
-	// StopOrdered: the Engine is told to end a session.
+	// StopOrdered tells the Engine to end a session.
 	StopOrdered struct {
 		Session    domain.SessionID
 		Cause      string
@@ -71,7 +72,7 @@ type (
 		ValidUntil domain.UnixMillis
 		HoldUntil  domain.UnixMillis
 	}
-	// PointReleased: the session is closed.
+	// PointReleased says that the session is closed.
 	PointReleased struct{ Session domain.SessionID }
 )
 

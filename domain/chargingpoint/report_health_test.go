@@ -30,8 +30,10 @@ func TestReportHealth(t *testing.T) {
 		"the first, a fault":            {[]past{register}, report{Lease: lease}, []chargingpoint.Event{connect, fault}, nil},
 		"it overtakes the registration": {nil, report{Healthy: true, Lease: lease}, []chargingpoint.Event{connect, mend}, nil},
 		"no lease, as the reference's": {
-			[]past{register}, report{Healthy: true},
-			[]chargingpoint.Event{chargingpoint.PointConnected{ReportedAt: noon + minute}, mend}, nil,
+			[]past{register},
+			report{Healthy: true},
+			[]chargingpoint.Event{chargingpoint.PointConnected{ReportedAt: noon + minute}, mend},
+			nil,
 		},
 		"a sign of life and no more":        {[]past{ready}, report{Healthy: true, Lease: lease}, nil, chargingpoint.ErrUnchanged},
 		"a fault that is known":             {[]past{broken}, report{Lease: lease}, nil, chargingpoint.ErrUnchanged},

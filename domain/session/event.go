@@ -6,7 +6,7 @@ import "evcharging/domain"
 type Event interface{ sessionEvent() }
 
 type (
-	// SupplyAuthorized: the request was granted, at a price that never changes.
+	// SupplyAuthorized grants the request, at a price that never changes.
 	SupplyAuthorized struct {
 		Point      domain.PointID
 		Driver     domain.DriverID
@@ -18,7 +18,7 @@ type (
 		// Due is when the take-up deadline passes.
 		Due domain.UnixMillis
 	}
-	// SupplyRefused: the request was refused. It is the only event of its stream.
+	// SupplyRefused refuses the request. It is the only event of its stream.
 	SupplyRefused struct {
 		Point   domain.PointID
 		Driver  domain.DriverID
@@ -28,9 +28,9 @@ type (
 		// Silent tells that nobody waits for the answer: it is on record only.
 		Silent bool
 	}
-	// SupplyStarted: the first sample came. At is the report's own time.
+	// SupplyStarted says that the first sample came. At is the report's own time.
 	SupplyStarted struct{ At domain.UnixMillis }
-	// MeterValueRecorded: a sample, with running totals. The last one stands for all before it.
+	// MeterValueRecorded is a sample, with running totals. The last one stands for all before it.
 	MeterValueRecorded struct {
 		Seq    int64 // 0: the report had none
 		Energy domain.MilliwattHours
@@ -44,13 +44,13 @@ type (
 		// Due is when the silence deadline passes; 0 where the session is ending.
 		Due domain.UnixMillis
 	}
-	// EndDecided: Central ended the session and waits for the final report until Due.
+	// EndDecided says that Central ended the session and waits for the final report until Due.
 	EndDecided struct {
 		Cause   Cause
 		Due     domain.UnixMillis
 		Ignored Ignored
 	}
-	// SupplyEnded: the first final report came.
+	// SupplyEnded is the first final report.
 	SupplyEnded struct {
 		Reason         string
 		EnergyReported domain.MilliwattHours
@@ -59,7 +59,7 @@ type (
 		Source         Source
 		Ignored        Ignored
 	}
-	// TicketIssued: the session is closed and billed.
+	// TicketIssued closes the session and bills it.
 	TicketIssued struct {
 		Ticket    domain.TicketID
 		StartedAt domain.UnixMillis
@@ -70,7 +70,7 @@ type (
 		Reason    string
 		Ignored   Ignored
 	}
-	// TicketRevised: a final report came after the session was closed, with more than was billed.
+	// TicketRevised bills a final report that came after the close with more than was billed.
 	TicketRevised struct {
 		Revision         int
 		EnergyBefore     domain.MilliwattHours

@@ -60,7 +60,8 @@ func TestTable(t *testing.T) {
 	var (
 		ready = pointPast{At: noon, Events: []chargingpoint.Event{
 			chargingpoint.PointRegistered{Location: "L", Price: price, RecordedAt: noon, ProofAt: noon},
-			chargingpoint.PointConnected{Lease: 15 * time.Second, ReportedAt: noon}, chargingpoint.FaultCleared{ReportedAt: noon},
+			chargingpoint.PointConnected{Lease: 15 * time.Second, ReportedAt: noon},
+			chargingpoint.FaultCleared{ReportedAt: noon},
 		}}
 		operated = pointPast{At: noon, Events: []chargingpoint.Event{
 			chargingpoint.TakenOutOfService{RecordedAt: noon, Order: 1}, chargingpoint.PriceSet{Price: price},

@@ -143,7 +143,7 @@ var (
 
 // Facts that make an input impossible.
 var (
-	ErrUnknownSession = errors.New("Central knows no such session")
+	ErrUnknownSession = errors.New("no such session was granted by Central")
 	ErrForeignPoint   = errors.New("the session is another point's")
 	ErrForeignDriver  = errors.New("the session is another driver's")
 	errUnknownEvent   = errors.New("unknown event of a session")

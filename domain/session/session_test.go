@@ -103,12 +103,14 @@ func TestStatus(t *testing.T) {
 		"authorized": {[]past{granted}, session.Authorized, true, session.Deadline{Kind: session.TakeUp, Since: noon, Due: noon + minute}},
 		"supplying":  {[]past{granted, supplying}, session.Supplying, true, session.Deadline{Kind: session.Silence, Since: noon + second, Due: noon + second + minute}},
 		"a sample more": {
-			[]past{granted, supplying, at(noon+2*minute, second1)}, session.Supplying, true,
+			[]past{granted, supplying, at(noon+2*minute, second1)},
+			session.Supplying, true,
 			session.Deadline{Kind: session.Silence, Since: noon + 2*minute, Due: noon + 3*minute},
 		},
 		"ending": {[]past{granted, supplying, ending}, session.Ending, true, session.Deadline{Kind: session.FinalReport, Since: noon + minute, Due: noon + 2*minute}},
 		"ending, and its first sample comes": {
-			[]past{granted, ending, at(noon+minute+1, started, first)}, session.Ending, true,
+			[]past{granted, ending, at(noon+minute+1, started, first)},
+			session.Ending, true,
 			session.Deadline{Kind: session.FinalReport, Since: noon + minute, Due: noon + 2*minute},
 		},
 		"closed":  {[]past{granted, supplying, closed}, session.Closed, false, session.Deadline{}},
