@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,9 +93,12 @@ func (l *Log) Append(ctx context.Context, commit eventlog.Commit) error {
 		return err
 	}
 	r := &request{addition: addition{commit: commit, value: encode(commit)}, answer: make(chan answer, 1)}
-	// The caller may leave, and write to what is its own.
+	// The caller may leave, and write to what is its own; and what is kept in memory must not
+	// keep a caller's buffers.
+	r.commit.Cause.Topic = strings.Clone(commit.Cause.Topic)
 	r.commit.Parts = slices.Clone(commit.Parts)
 	for i := range r.commit.Parts {
+		r.commit.Parts[i].Stream = eventlog.Stream(strings.Clone(string(commit.Parts[i].Stream)))
 		r.commit.Parts[i].Body = nil
 	}
 	if err := l.queue.put(r); err != nil {

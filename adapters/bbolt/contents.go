@@ -157,7 +157,8 @@ func (c *contents) know(s summary) {
 }
 
 // forget drops the causes that are older than the topics keep their records, counted from
-// the newest commit: an imported log is as old as it is. A commit from the future counts as one of now.
+// the newest commit: an imported log is as old as it is. A commit from the future counts
+// as one of now.
 func (c *contents) forget() {
 	oldest := min(c.newest, domain.At(c.options.now())).Add(-retention)
 	for p, all := range c.causes {

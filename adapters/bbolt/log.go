@@ -299,11 +299,7 @@ func (l *Log) ByCause(ctx context.Context, cause eventlog.Cause) (commit eventlo
 // All implements eventlog.Log. Positions have no gaps.
 func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
 	return func(yield func(eventlog.Positioned, error) bool) {
-		var end eventlog.Position
-		err := l.use(ctx, func(c *contents) error {
-			end = c.end()
-			return nil
-		})
+		end, err := l.End(ctx)
 		var r record
 		for from = max(from, 1); err == nil && from <= end; {
 			var found []stored
@@ -330,6 +326,15 @@ func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlo
 			yield(eventlog.Positioned{}, err)
 		}
 	}
+}
+
+// End implements eventlog.Log.
+func (l *Log) End(ctx context.Context) (end eventlog.Position, err error) {
+	err = l.use(ctx, func(c *contents) error {
+		end = c.end()
+		return nil
+	})
+	return end, err
 }
 
 // Open implements eventlog.Log.

@@ -15,7 +15,7 @@ import (
 )
 
 // golden is a commit and its record. The record never changes: logs are kept for ever.
-var golden = func() (commit eventlog.Commit, text string) {
+func golden() (commit eventlog.Commit, text string) {
 	part := eventlog.Part{
 		Stream: "point-CP-001", Version: 300, Events: 2, Kind: eventlog.Lifecycle,
 		Prev: eventlog.Hash{31: 7}, Body: []byte(`[{"type":"FaultReported"}]`),
@@ -23,11 +23,12 @@ var golden = func() (commit eventlog.Commit, text string) {
 	part.Hash = part.Sum()
 	closing := eventlog.Part{Stream: "session-1", Version: 1, Events: 1, Kind: eventlog.Closing, Body: []byte(`[1]`)}
 	closing.Hash = closing.Sum()
-	return eventlog.Commit{
+	commit = eventlog.Commit{
 		ID: uuid.MustParse("0198f2a4-7c1e-7a3b-9c4d-5e6f70819203"), At: 1_750_000_000_123,
 		Cause: eventlog.Cause{Topic: "ev.health", Partition: 3, Offset: 1 << 40, Digest: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}},
 		Parts: []eventlog.Part{part, closing},
-	}, "01fc05a6bf000000d8" + // format, checksum, length
+	}
+	text = "01fc05a6bf000000d8" + // format, checksum, length
 		"0198f2a47c1e7a3b9c4d5e6f70819203" + "000001977420dc7b" + // id, time
 		"01" + "09" + hex.EncodeToString([]byte("ev.health")) + "00000003" + "0000010000000000" + "0102030405060708" +
 		"02" + // parts
@@ -36,6 +37,7 @@ var golden = func() (commit eventlog.Commit, text string) {
 		"09" + hex.EncodeToString([]byte("session-1")) + "01" + "01" + "03" +
 		"0000000000000000000000000000000000000000000000000000000000000000" + hex.EncodeToString(closing.Hash[:]) + "03" +
 		hex.EncodeToString([]byte(`[{"type":"FaultReported"}][1]`))
+	return commit, text
 }
 
 func TestRecordIsTheGoldenOne(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"evcharging/application/eventlog"
 )
 
-// scan reads the headers of a segment's commits.
+// scan reads the headers of a segment's commits, and takes note of them.
 func (c *contents) scan(s *segment) error {
 	prefetch(filepath.Join(c.dir, segmentName(s.first)))
 	var r record
@@ -21,7 +21,7 @@ func (c *contents) scan(s *segment) error {
 			cursor := tx.Bucket(commitsBucket).Cursor()
 			for key, value := cursor.First(); key != nil; key, value = cursor.Next() {
 				if len(key) != 8 || eventlog.Position(binary.BigEndian.Uint64(key)) != s.tail.last+1 {
-					return fmt.Errorf("%w: position %d does not follow %d", errBroken, key, s.tail.last)
+					return fmt.Errorf("%w: key %x does not follow position %d", errBroken, key, s.tail.last)
 				}
 				decodeErr := r.decode(value)
 				if decodeErr != nil {

@@ -265,6 +265,9 @@ type Log interface {
 	// yielded last.
 	All(ctx context.Context, from Position) iter.Seq2[Positioned, error]
 
+	// End is the position of the last commit; 0 where there is none.
+	End(ctx context.Context) (Position, error)
+
 	// Open gives the names of the streams that are not empty and whose last part that is no
 	// sample is not Closing (every point, every session that is not closed), in no
 	// particular order.
