@@ -222,7 +222,7 @@ func (l *Log) ByCause(ctx context.Context, cause eventlog.Cause) (eventlog.Commi
 func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
 	return func(yield func(eventlog.Positioned, error) bool) {
 		// The end is fixed here: whoever appends while it reads comes to an end.
-		end, err := l.end(ctx)
+		end, err := l.End(ctx)
 		for at := max(from, 1); err == nil && at <= end; at++ {
 			var commit eventlog.Commit
 			if commit, err = l.at(ctx, at); err != nil {
@@ -238,8 +238,8 @@ func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlo
 	}
 }
 
-// end is the position of the last commit.
-func (l *Log) end(ctx context.Context) (eventlog.Position, error) {
+// End implements eventlog.Log.
+func (l *Log) End(ctx context.Context) (eventlog.Position, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return eventlog.Position(len(l.commits)), l.ready(ctx)

@@ -71,7 +71,7 @@ func startPoints(ctx context.Context, r run, config kafka.Config, node *central.
 	for i := range r.Points {
 		id, at := fmt.Sprintf("CP-%03d", i+1), sites[i%len(sites)]
 		// What a point has to say of its own work stands on the panel already.
-		log := slog.New(warnings{logger.Handler()}).With("point", id)
+		log := slog.New(faults{logger.Handler()}).With("point", id)
 		started, err := engine.Start(engine.Config{
 			Settings: application.Settings{
 				Point: domain.PointID(id), Speed: r.Speed,
@@ -165,18 +165,18 @@ func (p *points) Close() error {
 	return errors.Join(errs...)
 }
 
-// warnings passes on what is a warning or worse.
-type warnings struct{ slog.Handler }
+// faults passes on what keeps a point from its work.
+type faults struct{ slog.Handler }
 
 // Enabled is slog.Handler's.
-func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+func (w faults) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelError && w.Handler.Enabled(ctx, level)
 }
 
 // WithAttrs is slog.Handler's.
-func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{w.Handler.WithAttrs(attrs)}
+func (w faults) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return faults{w.Handler.WithAttrs(attrs)}
 }
 
 // WithGroup is slog.Handler's.
-func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
+func (w faults) WithGroup(name string) slog.Handler { return faults{w.Handler.WithGroup(name)} }

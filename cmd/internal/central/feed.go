@@ -1,9 +1,11 @@
 package central
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,25 +36,69 @@ func newFeed(c *central.Central, deadlines *memory.Deadlines) *feed {
 	}
 }
 
-// restore takes in every open stream of the log. A stream that can't be read is said
-// and left out: the others go on.
+// tail is how many of the newest commits are looked through for sessions that closed
+// lately: they are shown again after a restart.
+const tail = 50_000
+
+// restore takes in every open stream of the log and the sessions that closed last, in the
+// order of time. A stream that can't be read is said and left out: the others go on.
 func (f *feed) restore(ctx context.Context, damaged func(error)) error {
-	open, err := f.central.Log.Open(ctx)
+	streams, err := f.central.Log.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("read the open streams of the event log: %w", err)
 	}
-	for _, stream := range open {
+	closed, err := f.closedLately(ctx)
+	if err != nil {
+		return err
+	}
+	var all []central.Part
+	for _, stream := range append(streams, closed...) {
 		parts, err := f.central.Restore(ctx, stream)
-		if err == nil {
-			f.mu.Lock()
-			err = f.apply(parts)
-			f.mu.Unlock()
-		}
 		if err != nil {
+			damaged(err)
+			continue
+		}
+		all = append(all, parts...)
+	}
+	slices.SortStableFunc(all, func(a, b central.Part) int { return cmp.Compare(a.At, b.At) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, part := range all {
+		if err := f.apply([]central.Part{part}); err != nil {
 			damaged(err)
 		}
 	}
 	return nil
+}
+
+// closedLately are the sessions that were closed last, oldest first.
+func (f *feed) closedLately(ctx context.Context) ([]eventlog.Stream, error) {
+	end, err := f.central.Log.End(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the end of the event log: %w", err)
+	}
+	var closed []eventlog.Stream
+	for commit, err := range f.central.Log.All(ctx, max(end, tail)-tail+1) {
+		if err != nil {
+			return nil, fmt.Errorf("read the newest commits of the event log: %w", err)
+		}
+		for _, part := range commit.Parts {
+			if part.Kind == eventlog.Closing {
+				closed = append(closed, part.Stream)
+			}
+		}
+	}
+	// A revision closes once more: of each session the last counts.
+	seen := map[eventlog.Stream]bool{}
+	var last []eventlog.Stream
+	for _, stream := range slices.Backward(closed) {
+		if !seen[stream] && len(last) < network.ClosedLimit {
+			seen[stream] = true
+			last = append(last, stream)
+		}
+	}
+	slices.Reverse(last)
+	return last, nil
 }
 
 // handle takes what a turn stored.

@@ -22,6 +22,9 @@ const (
 	StatusUsage   = 2
 )
 
+// sameSignal is how soon after the first a signal is the same one.
+const sameSignal = 50 * time.Millisecond
+
 // grace is how long a program may take to stop once it was asked to.
 const grace = 10 * time.Second
 
@@ -153,17 +156,32 @@ func untilSignalled(signals <-chan os.Signal, run func(context.Context) error) e
 	cancel()
 	late := time.NewTimer(grace)
 	defer late.Stop()
+	// Whoever signals a process and its group, as timeout(1) does, means one signal.
+	for pause := time.After(sameSignal); pause != nil; {
+		select {
+		case <-pause:
+			pause = nil
+		case <-signals:
+		case err := <-done:
+			return stopped(err)
+		}
+	}
 	select {
 	case err := <-done:
-		if errors.Is(err, context.Canceled) {
-			return nil
-		}
-		return err
+		return stopped(err)
 	case <-signals:
 		return errCutOff
 	case <-late.C:
 		return errTooSlow
 	}
+}
+
+// stopped is the error of a function that was asked to stop: that it was is none.
+func stopped(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // sentence is an error on one line.

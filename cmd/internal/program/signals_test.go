@@ -20,11 +20,13 @@ func TestAStopIsBounded(t *testing.T) {
 		want    error
 		after   time.Duration
 	}{
-		"stops in time":             {takes: 9 * time.Second, result: context.Canceled, signals: []time.Duration{time.Minute}, after: 69 * time.Second},
-		"fails to stop":             {takes: time.Second, result: broken, signals: []time.Duration{time.Minute}, want: broken, after: 61 * time.Second},
-		"takes too long":            {takes: time.Hour, signals: []time.Duration{time.Minute}, want: errTooSlow, after: 70 * time.Second},
-		"a second signal cuts off":  {takes: time.Hour, signals: []time.Duration{time.Minute, 61 * time.Second}, want: errCutOff, after: 61 * time.Second},
-		"a second one at once, too": {takes: time.Hour, signals: []time.Duration{time.Minute, time.Minute}, want: errCutOff, after: time.Minute},
+		"stops in time":              {takes: 9 * time.Second, result: context.Canceled, signals: []time.Duration{time.Minute}, after: 69 * time.Second},
+		"fails to stop":              {takes: time.Second, result: broken, signals: []time.Duration{time.Minute}, want: broken, after: 61 * time.Second},
+		"takes too long":             {takes: time.Hour, signals: []time.Duration{time.Minute}, want: errTooSlow, after: 70 * time.Second},
+		"a second signal cuts off":   {takes: time.Hour, signals: []time.Duration{time.Minute, 61 * time.Second}, want: errCutOff, after: 61 * time.Second},
+		"soon, too":                  {takes: time.Hour, signals: []time.Duration{time.Minute, time.Minute + 100*time.Millisecond}, want: errCutOff, after: time.Minute + 100*time.Millisecond},
+		"process and its group":      {takes: 9 * time.Second, result: context.Canceled, signals: []time.Duration{time.Minute, time.Minute + time.Millisecond}, after: 69 * time.Second},
+		"quick, and signalled twice": {takes: time.Millisecond, result: context.Canceled, signals: []time.Duration{time.Minute, time.Minute}, after: time.Minute + time.Millisecond},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
