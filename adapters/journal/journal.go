@@ -45,7 +45,7 @@ func Open(dir string, point domain.PointID) (*Journal, engine.Memory, error) {
 	memory, err := j.open(dir)
 	if err != nil {
 		if j.file != nil {
-			j.file.Close()
+			_ = j.file.Close()
 		}
 		return nil, engine.Memory{}, fmt.Errorf("the journal %s can't be opened: %w", j.path, err)
 	}
@@ -72,7 +72,7 @@ func (j *Journal) open(dir string) (engine.Memory, error) {
 		if current {
 			break
 		}
-		j.file.Close()
+		_ = j.file.Close()
 	}
 	return j.compact()
 }
@@ -177,10 +177,10 @@ func (j *Journal) compact() (engine.Memory, error) {
 		return os.Rename(next, j.path)
 	}()
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return engine.Memory{}, err
 	}
-	j.file.Close()
+	_ = j.file.Close()
 	j.file, j.size, j.compactAt = file, int64(len(text)), max(worthCompacting, 2*int64(len(text)))
 	return memory, syncFolder(filepath.Dir(j.path))
 }

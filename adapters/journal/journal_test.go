@@ -29,7 +29,7 @@ func open(t *testing.T, dir string) (*journal.Journal, engine.Memory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { j.Close() })
+	t.Cleanup(func() { _ = j.Close() })
 	return j, m
 }
 
@@ -83,7 +83,7 @@ func TestGivenRecordsWhenTheJournalIsOpenedAgainThenItRemembersThem(t *testing.T
 	}
 	write(t, j, life()...)
 	// Without Close: as a kill leaves it. Only the lock has to go.
-	j.Close()
+	_ = j.Close()
 	again, m := open(t, dir)
 	if want := fold(life()); !reflect.DeepEqual(m, want) {
 		t.Fatalf("remembers\n%+v, not\n%+v", m, want)
@@ -116,12 +116,12 @@ func TestGivenAJournalThatIsTornAtAnyByteThenWhatWasWholeIsRemembered(t *testing
 			t.Fatalf("torn after %d bytes it is damaged", n)
 		}
 		if n%16 != 0 {
-			j.Close()
+			_ = j.Close()
 			continue
 		}
 		next := engine.Record{Order: &engine.TakenOrder{Number: 99, Kind: message.OrderResume}}
 		write(t, j, next)
-		j.Close()
+		_ = j.Close()
 		want := fold(append(want.Records(), next))
 		if _, got := open(t, dir); !reflect.DeepEqual(got, want) {
 			t.Fatalf("torn after %d bytes and written on it remembers\n%+v, not\n%+v", n, got, want)
@@ -135,7 +135,7 @@ func contents(t *testing.T, records []engine.Record) []byte {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	write(t, j, records...)
-	j.Close()
+	_ = j.Close()
 	text, err := os.ReadFile(filepath.Join(dir, "CP-001.journal"))
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestGivenAnyByteThatHasChangedThenOnlyItsLineIsLostOrTheJournalIsRefused(t 
 		if err != nil {
 			t.Fatalf("byte %d: %v", i, err)
 		}
-		j.Close()
+		_ = j.Close()
 		// Without its LF the last line is a torn one.
 		if atEnd := i == len(whole)-1; j.Damaged() == 0 != atEnd {
 			t.Fatalf("byte %d: %d lines damaged", i, j.Damaged())
@@ -187,7 +187,7 @@ func TestGivenAJournalThatIsOpenThenASecondEngineIsRefused(t *testing.T) {
 	if _, _, err := journal.Open(dir, "CP-002"); err != nil {
 		t.Fatalf("another point: %v", err)
 	}
-	j.Close()
+	_ = j.Close()
 	open(t, dir)
 }
 
@@ -215,7 +215,7 @@ func TestGivenASupplyOfDaysThenTheFileStaysSmall(t *testing.T) {
 	if largest > 1<<20+1000 {
 		t.Fatalf("%d bytes", largest)
 	}
-	j.Close()
+	_ = j.Close()
 	_, m := open(t, dir)
 	if m.Last.Seq != 1<<19/60 || m.Open.ID != "s-2" {
 		t.Fatalf("remembers %+v", m)
@@ -228,7 +228,7 @@ func TestGivenAFileOfSomethingElseThenItIsRefusedAndLeftAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.Close()
+	_ = j.Close()
 	foreign, err := os.ReadFile(filepath.Join(other, "CP-002.journal"))
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +259,7 @@ func TestGivenAKillDuringCompactionThenNothingIsLost(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	write(t, j, life()...)
-	j.Close()
+	_ = j.Close()
 	if err := os.WriteFile(j.Path()+".next", []byte("half of a file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestGivenAKillDuringCompactionThenNothingIsLost(t *testing.T) {
 		if !reflect.DeepEqual(m, fold(life())) {
 			t.Fatalf("remembers %+v", m)
 		}
-		j.Close()
+		_ = j.Close()
 	}
 }
 
@@ -315,7 +315,7 @@ func TestGivenManyWhoOpenAndCloseThenOneAtATimeHasIt(t *testing.T) {
 					}
 				}
 				has.Add(-1)
-				j.Close()
+				_ = j.Close()
 			}
 		})
 	}
@@ -334,7 +334,7 @@ func TestGivenAFolderThatCanNotBeHadThenTheErrorNamesTheFile(t *testing.T) {
 
 func TestGivenAClosedJournalThenItTakesNothing(t *testing.T) {
 	j, _ := open(t, t.TempDir())
-	j.Close()
+	_ = j.Close()
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestGivenIdsWithDotsThenTheFileStaysInItsFolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j.Close()
+		_ = j.Close()
 		if filepath.Dir(j.Path()) != filepath.Join(dir, "in") {
 			t.Fatalf("%s: %s", id, j.Path())
 		}

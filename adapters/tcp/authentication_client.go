@@ -17,7 +17,7 @@ const AuthenticationTimeout = 3 * time.Second
 
 var (
 	// ErrNoSecret tells that Central asks for a secret, and there is none to prove.
-	ErrNoSecret = errors.New("Central asks for the point's secret: give it with --secret-file")
+	ErrNoSecret = errors.New("no secret was given, and Central asks for the point's: give it with --secret-file")
 	// errNoCentral tells of an answer that the contract does not know.
 	errNoCentral = errors.New("it does not answer as Central does")
 )
@@ -39,7 +39,7 @@ func Authenticate(ctx context.Context, address string, point domain.PointID, sec
 	if err == nil || errors.As(err, &denial) || errors.Is(err, ErrNoSecret) {
 		return err
 	}
-	return fmt.Errorf("Central's authentication at %s can't be asked: %w", address, plainly(err))
+	return fmt.Errorf("the authentication of Central at %s can't be asked: %w", address, plainly(err))
 }
 
 func authenticate(ctx context.Context, address string, talk *introduction) error {
@@ -54,7 +54,7 @@ func authenticate(ctx context.Context, address string, talk *introduction) error
 			return err
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if _, err := io.WriteString(conn, talk.greeting()); err != nil {
 		return err
@@ -62,7 +62,7 @@ func authenticate(ctx context.Context, address string, talk *introduction) error
 	buffer := make([]byte, bufferSize)
 	for {
 		n, readErr := conn.Read(buffer)
-		say, accepted, err := talk.hear(buffer[:n], readErr == io.EOF)
+		say, accepted, err := talk.hear(buffer[:n], errors.Is(readErr, io.EOF))
 		switch {
 		case err != nil:
 			return err

@@ -29,7 +29,7 @@ func NewHeartbeat(address string) *Heartbeat { return &Heartbeat{address: addres
 // Close gives the kept connection up.
 func (h *Heartbeat) Close() {
 	if h.kept != nil {
-		h.kept.Close()
+		_ = h.kept.Close()
 		h.kept = nil
 	}
 }
@@ -78,7 +78,7 @@ func ask(ctx context.Context, conn net.Conn) (healthy bool, err error) {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return false, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if _, err := io.WriteString(conn, ping); err != nil {
 		return false, err

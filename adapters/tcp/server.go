@@ -79,7 +79,7 @@ func (s *server) Close() error {
 	s.closed = true
 	err := s.listener.Close()
 	for e := s.connections.Front(); e != nil; e = e.Next() {
-		e.Value.(*connection).Close()
+		_ = e.Value.(*connection).Close()
 	}
 	s.mu.Unlock()
 	s.running.Wait()
@@ -108,7 +108,7 @@ func (s *server) admit(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		conn.Close()
+		_ = conn.Close()
 		return
 	}
 	if s.connections.Len() >= s.limit {
@@ -130,7 +130,7 @@ func (s *server) evict() {
 
 func (s *server) evictLocked() {
 	if silent := s.connections.Back(); silent != nil {
-		silent.Value.(*connection).Close()
+		_ = silent.Value.(*connection).Close()
 		s.connections.Remove(silent)
 	}
 }
@@ -142,7 +142,7 @@ func (s *server) answered(c *connection) {
 }
 
 func (s *server) leave(c *connection) {
-	c.Close()
+	_ = c.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connections.Remove(c.place)

@@ -27,7 +27,7 @@ func serveHeartbeat(t *testing.T) *HeartbeatServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -37,7 +37,7 @@ func dial(t *testing.T, address string) *net.TCPConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
 		t.Fatal(err)
 	}
@@ -91,14 +91,14 @@ func TestHeartbeatOutlivesItsClients(t *testing.T) {
 			if err := conn.SetLinger(0); err != nil {
 				t.Fatal(err)
 			}
-			conn.Close()
+			_ = conn.Close()
 		},
 		"one that resets it before the answer": func(t *testing.T, conn *net.TCPConn) {
 			if err := conn.SetLinger(0); err != nil {
 				t.Fatal(err)
 			}
 			write(t, conn, "PING")
-			conn.Close()
+			_ = conn.Close()
 		},
 		"one that sends half a PING and leaves": func(t *testing.T, conn *net.TCPConn) {
 			write(t, conn, "PI")
@@ -113,7 +113,7 @@ func TestHeartbeatOutlivesItsClients(t *testing.T) {
 			expectGone(t, conn)
 		},
 		"one that beats a megabyte long and reads nothing": func(_ *testing.T, conn *net.TCPConn) {
-			conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_ = conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 			_, _ = io.WriteString(conn, strings.Repeat("PING", 1<<18))
 		},
 		"one that half closes after its beat": func(t *testing.T, conn *net.TCPConn) {
@@ -166,7 +166,7 @@ func impatient(t *testing.T, patience time.Duration) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -214,7 +214,7 @@ func TestGivenAServerThatIsClosedThenItsConnectionsAndItsPortAreFree(t *testing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.Close()
+	_ = again.Close()
 }
 
 func TestGivenAPortThatIsTakenThenTheErrorSaysWhich(t *testing.T) {
@@ -251,10 +251,10 @@ func stranger(t *testing.T, serve func(n int, conn net.Conn)) (address string) {
 		}
 	})
 	t.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		mu.Lock()
 		for _, conn := range conns {
-			conn.Close()
+			_ = conn.Close()
 		}
 		mu.Unlock()
 		all.Wait()
@@ -308,9 +308,9 @@ func TestBeat(t *testing.T) {
 	t.Run("the reference's Engine closes after each answer", func(t *testing.T) {
 		h := beats(t, func(_ int, conn net.Conn) {
 			if hears(conn, "PING") {
-				io.WriteString(conn, "OK")
+				_, _ = io.WriteString(conn, "OK")
 			}
-			conn.Close()
+			_ = conn.Close()
 		})
 		for range 5 {
 			beat(t, h, true)
@@ -319,7 +319,7 @@ func TestBeat(t *testing.T) {
 	t.Run("a kept connection that goes silent is no fault where a new one answers", func(t *testing.T) {
 		h := beats(t, func(_ int, conn net.Conn) {
 			if hears(conn, "PING") {
-				io.WriteString(conn, "OK")
+				_, _ = io.WriteString(conn, "OK")
 			}
 			hears(conn, "never comes")
 		})
@@ -331,7 +331,7 @@ func TestBeat(t *testing.T) {
 		h := NewHeartbeat(s.Addr())
 		defer h.Close()
 		beat(t, h, true)
-		s.Close()
+		_ = s.Close()
 		down(t, h, "connection refused")
 		again, err := ServeHeartbeat(h.address, func() bool { return true })
 		if err != nil {
@@ -342,11 +342,11 @@ func TestBeat(t *testing.T) {
 	})
 	t.Run("down: refused", func(t *testing.T) {
 		s := serveHeartbeat(t)
-		s.Close()
+		_ = s.Close()
 		down(t, NewHeartbeat(s.Addr()), "connection refused")
 	})
 	t.Run("down: broken at once", func(t *testing.T) {
-		down(t, beats(t, func(_ int, conn net.Conn) { hears(conn, "PING"); conn.Close() }), "closes the connection")
+		down(t, beats(t, func(_ int, conn net.Conn) { _ = hears(conn, "PING"); _ = conn.Close() }), "closes the connection")
 	})
 	t.Run("down: silent", func(t *testing.T) {
 		h := beats(t, func(_ int, conn net.Conn) { hears(conn, "PING and no more") })
@@ -357,7 +357,7 @@ func TestBeat(t *testing.T) {
 		}
 	})
 	t.Run("down: something else", func(t *testing.T) {
-		down(t, beats(t, func(_ int, conn net.Conn) { io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n"); hears(conn, "PING") }), "something else")
+		down(t, beats(t, func(_ int, conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n"); hears(conn, "PING") }), "something else")
 	})
 	t.Run("down: no such host", func(t *testing.T) {
 		down(t, NewHeartbeat("engine.invalid:7100"), "engine.invalid")
@@ -379,7 +379,7 @@ func TestAuthenticate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { s.Close() })
+		t.Cleanup(func() { _ = s.Close() })
 		return s.Addr()
 	}
 	known := secretsOf{"CP-001": "s3cret"}
@@ -407,9 +407,9 @@ func TestAuthenticate(t *testing.T) {
 	}
 	t.Run("the reference's Central", func(t *testing.T) {
 		address := stranger(t, func(_ int, conn net.Conn) {
-			conn.Read(make([]byte, 1024))
-			io.WriteString(conn, "ACK")
-			conn.Close()
+			_, _ = conn.Read(make([]byte, 1024))
+			_, _ = io.WriteString(conn, "ACK")
+			_ = conn.Close()
 		})
 		if err := Authenticate(t.Context(), address, "CP-001", "s3cret"); err != nil {
 			t.Fatal(err)
@@ -419,10 +419,10 @@ func TestAuthenticate(t *testing.T) {
 		serve func(int, net.Conn)
 		words string
 	}{
-		"closes at once": {func(_ int, conn net.Conn) { hears(conn, "HELLO CP-001\n"); conn.Close() }, "closes the connection"},
+		"closes at once": {func(_ int, conn net.Conn) { hears(conn, "HELLO CP-001\n"); _ = conn.Close() }, "closes the connection"},
 		"is silent":      {func(_ int, conn net.Conn) { hears(conn, "HELLO CP-001\nand more") }, "silent"},
 		"is no Central": {func(_ int, conn net.Conn) {
-			io.WriteString(conn, "220 mail.example\r\n")
+			_, _ = io.WriteString(conn, "220 mail.example\r\n")
 			hears(conn, "HELLO CP-001\n")
 		}, "does not answer as Central does"},
 	} {

@@ -11,9 +11,10 @@ import (
 const (
 	// MaxOrderAge is the age at which an order without ValidUntil is too old.
 	MaxOrderAge = 30 * time.Second
-	// StartsBack and CommandsBack are how far back from its start an Engine reads the
-	// topics of starts and of commands: as long as such orders are valid.
-	StartsBack   = MaxOrderAge
+	// StartsBack is how far back from its start an Engine reads the topic of starts: as
+	// long as a start is valid.
+	StartsBack = MaxOrderAge
+	// CommandsBack is the same for commands.
 	CommandsBack = 24 * time.Hour
 )
 

@@ -12,8 +12,9 @@ const (
 	RegisterEvery = time.Minute
 	// DefaultLease is for how long a report is a sign of life.
 	DefaultLease = 15 * time.Second
-	// MinLease and MaxLease are the contract's limits.
+	// MinLease is the contract's least lease.
 	MinLease = 3 * time.Second
+	// MaxLease is the contract's greatest lease.
 	MaxLease = time.Hour
 )
 

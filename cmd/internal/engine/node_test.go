@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		fmt.Println(b.Addr())
-		io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	}
 	goleak.VerifyTestMain(m,
@@ -97,7 +97,7 @@ func startBroker(t *testing.T, address, dir string) *broker.Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.Close() })
+	t.Cleanup(func() { _ = b.Close() })
 	return b
 }
 
@@ -132,7 +132,7 @@ func newNetwork(t *testing.T, address string) *network {
 	t.Cleanup(func() {
 		cancel()
 		reading.Wait()
-		transport.Close()
+		_ = transport.Close()
 	})
 	await(t, ready)
 	return n
@@ -222,7 +222,7 @@ func start(t *testing.T, c engine.Config) *engine.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.Close() })
+	t.Cleanup(func() { _ = n.Close() })
 	return n
 }
 
@@ -294,7 +294,7 @@ func TestGivenAnEngineThatIsKilledInASupplyWhenItComesBackThenItReportsWhatItHad
 	n := newNetwork(t, startBroker(t, "127.0.0.1:0", "").Addr())
 	dir := t.TempDir()
 	child, in, out := process(t, anEngine+"="+n.address, aJournal+"="+dir)
-	io.WriteString(in, "status\n")
+	_, _ = io.WriteString(in, "status\n")
 	if !out.Scan() {
 		t.Fatal("it does not start")
 	}
@@ -306,7 +306,7 @@ func TestGivenAnEngineThatIsKilledInASupplyWhenItComesBackThenItReportsWhatItHad
 	if err := child.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	child.Wait()
+	_, _ = child.Wait()
 	last := n.sample(4)
 	startReady(t, config(n.address, dir))
 	d := n.done(session)
@@ -342,8 +342,8 @@ func process(t *testing.T, variables ...string) (*os.Process, io.Writer, *bufio.
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		child.Process.Kill()
-		child.Wait()
+		_ = child.Process.Kill()
+		_ = child.Wait()
 	})
 	return child.Process, in, bufio.NewScanner(out)
 }
@@ -355,7 +355,7 @@ func TestGivenABrokerThatHangsThenTheEngineStopsWithinItsTime(t *testing.T) {
 		t.Fatal("the broker does not start")
 	}
 	n := newNetwork(t, out.Text())
-	t.Cleanup(func() { child.Signal(syscall.SIGCONT) })
+	t.Cleanup(func() { _ = child.Signal(syscall.SIGCONT) })
 	e := startReady(t, config(n.address, t.TempDir()))
 	n.order(message.OrderStart, 1)
 	n.sample(2)
@@ -379,7 +379,7 @@ func TestGivenABrokerThatIsAwayThenTheEngineAnswersItsMonitorAndReportsLater(t *
 	e := startReady(t, config(n.address, t.TempDir()))
 	n.order(message.OrderStart, 1)
 	n.sample(2)
-	first.Close()
+	_ = first.Close()
 	expectBeat(t, e, true)
 	e.Unplug()
 	status := e.Status()
@@ -408,7 +408,7 @@ func TestGivenABrokerThatIsAwayWhenTheEngineIsStoppedThenItsDoneWaitsForItsRetur
 	e := startReady(t, config(n.address, dir))
 	n.order(message.OrderStart, 1)
 	last := n.sample(2)
-	first.Close()
+	_ = first.Close()
 	began := time.Now()
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
@@ -430,7 +430,7 @@ func TestGivenNoBrokerAtAllThenTheEngineIsUpAndStopsWithinItsTime(t *testing.T) 
 		t.Fatal(err)
 	}
 	nobody := listener.Addr().String()
-	listener.Close()
+	_ = listener.Close()
 	e := start(t, config(nobody, t.TempDir()))
 	expectBeat(t, e, true)
 	began := time.Now()
@@ -516,7 +516,7 @@ func TestCommands(t *testing.T) {
 	case <-time.After(within):
 		t.Fatal("quit does not end it")
 	}
-	typing.Close()
+	_ = typing.Close()
 }
 
 func TestGivenAnInputThatEndsThenTheEngineGoesOn(t *testing.T) {

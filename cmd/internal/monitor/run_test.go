@@ -90,7 +90,7 @@ func serveEngine(t *testing.T, address string, healthy *atomic.Bool) *tcp.Heartb
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -100,7 +100,7 @@ func serveCentral(t *testing.T, known tcp.Secrets) *tcp.AuthenticationServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -117,7 +117,7 @@ func run(t *testing.T, c monitor.Config) (stop func() error) {
 		cancel()
 		return <-ended
 	})
-	t.Cleanup(func() { stop() })
+	t.Cleanup(func() { _ = stop() })
 	return stop
 }
 
@@ -144,9 +144,9 @@ func TestAMonitorTellsWhatIsTrue(t *testing.T) {
 	healthy.Store(true)
 	n.health(t, message.HealthRecovered)
 	n.health(t, message.HealthOK)
-	e.Close()
+	_ = e.Close()
 	n.health(t, message.HealthKO)
-	e = serveEngine(t, e.Addr(), &healthy)
+	serveEngine(t, e.Addr(), &healthy)
 	n.health(t, message.HealthRecovered)
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestGivenNobodyAtAllThenItIsSaidOnceAndTheMonitorStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody := listener.Addr().String()
-	listener.Close()
+	_ = listener.Close()
 	var log lines
 	stop := run(t, monitor.Config{
 		Settings: settings(), Engine: nobody, Central: nobody, Kafka: kafka.Config{Brokers: []string{nobody}},
@@ -247,7 +247,7 @@ func TestAMonitorOverKafka(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.Close() })
+	t.Cleanup(func() { _ = b.Close() })
 	transport, err := kafka.Connect(t.Context(), kafka.Config{Brokers: []string{b.Addr()}})
 	if err != nil {
 		t.Fatal(err)
