@@ -73,7 +73,7 @@ func TestATotalThatRunsBackwardsIsIgnored(t *testing.T) {
 	w.when(seconds(5), sample(dans, 3, 8, seconds(5))).ignores(session.ErrRunsBackwards)
 	w.when(seconds(6), done(dans, 5, message.DoneFinished, seconds(6)))
 	w.judged = true
-	if bill := w.outcome.messages[0].(message.Ticket); bill.Energy != 9_000 {
+	if bill := sent[message.Ticket](w); bill.Energy != 9_000 {
 		t.Errorf("billed %s kWh, not the greatest that was reported", bill.Energy)
 	}
 }

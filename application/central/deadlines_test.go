@@ -127,7 +127,7 @@ func TestASessionClosesOnItsLastReportWhereNoDoneComes(t *testing.T) {
 		w.lane = w.central.Lane()
 		w.when(seconds(66), deadline(dans, session.FinalReport, seconds(66)))
 		w.judged = true
-		if bill := w.outcome.messages[0].(message.Ticket); bill.Energy != 8_000 {
+		if bill := sent[message.Ticket](w); bill.Energy != 8_000 {
 			t.Errorf("billed %s kWh", bill.Energy)
 		}
 	})
@@ -237,7 +237,7 @@ func TestARestartedCentralGrantsNothingBeforeItHearsThePoint(t *testing.T) {
 	w.when(seconds(12), health(message.HealthOK)).ignores(chargingpoint.ErrUnchanged) // a restart stores nothing
 	w.when(seconds(13), request(eva, "r-2"))
 	w.judged = true
-	if a := w.outcome.messages[1].(message.Answer); !a.Authorized {
+	if a := sent[message.Answer](w); !a.Authorized {
 		t.Errorf("refused %s after the point was heard", a.Reason)
 	}
 }
@@ -252,7 +252,7 @@ func TestAReportWhoseLeaseHasRunOutIsNoSignOfLife(t *testing.T) {
 		ignores(chargingpoint.ErrUnchanged)
 	w.when(at(time.Hour+4*time.Second), request(eva, "r-2"))
 	w.judged = true
-	if a := w.outcome.messages[1].(message.Answer); !a.Authorized {
+	if a := sent[message.Answer](w); !a.Authorized {
 		t.Errorf("refused %s though the lease stands", a.Reason)
 	}
 }
@@ -265,7 +265,7 @@ func TestAClockThatIsSetBackStopsNothing(t *testing.T) {
 	w.whenReceived(back(10), w.record(seconds(10), health(message.HealthOK))).ignores(chargingpoint.ErrUnchanged)
 	w.when(back(11), request(dan, danRequest))
 	w.judged = true
-	if a, ok := w.outcome.messages[1].(message.Answer); !ok || !a.Authorized {
+	if a := sent[message.Answer](w); !a.Authorized {
 		t.Fatalf("sent\n%s", describe(w.outcome.messages))
 	}
 	if c := w.outcome.commits[0]; c.At != seconds(1) {

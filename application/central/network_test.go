@@ -40,8 +40,8 @@ type network struct {
 	engines   map[domain.PointID]*engine
 	requests  []message.Request
 	sent      []message.Message
-	// calm says that nothing fails any more.
-	calm bool
+	// calm says that nothing fails any more, resting that nothing is supplied any more.
+	calm, resting bool
 	// untilFault and untilOther count the steps to the next failure, and to the next
 	// record that the other Central takes in the midst of a turn.
 	untilFault, untilOther int
@@ -216,7 +216,7 @@ func (n *network) pass(d time.Duration) {
 			if e.monitor && n.now/1000%5 == 0 {
 				n.beat(p)
 			}
-			if !n.calm {
+			if !n.resting {
 				e.obey(1 << 20)
 				e.sample(2_000)
 				e.report(false)
@@ -401,20 +401,46 @@ func (n *network) act() {
 	}
 }
 
-// rest lets all come to rest: everybody lives, nothing fails, everything is delivered.
-func (n *network) rest(engines bool) {
+// last lets each point supply once more, and leaves it to itself for longer than anybody waits.
+func (n *network) last() {
+	for _, p := range points {
+		e := n.engines[p]
+		e.broken, e.monitor, e.dead = false, true, false
+		e.end(message.DoneFinished)
+		n.send(message.Control{ID: "last-" + string(p), Point: p, Action: message.ActionResume, By: "ops"})
+	}
+	n.run(5)
+	for _, p := range points {
+		n.send(message.Request{Driver: dan, Point: p, ID: "last", Origin: message.OriginDriver})
+	}
+	n.run(10)
 	for _, p := range points {
 		n.engines[p].dead = rapid.Bool().Draw(n.T, "goes away")
 	}
-	for range 10 { // whoever is away stays away for longer than anybody waits
-		n.pass(15 * time.Second)
-		for i := 0; i < 100 && n.take(n.centrals[i%2]); i++ {
-		}
-	}
+	n.calmDown()
+	n.run(150)
+}
+
+// calmDown ends all failures: while there are any, nobody is silent for long.
+func (n *network) calmDown() {
 	n.calm = true
 	for _, c := range n.centrals {
 		c.core.Log.(*stepwise).left = -1
 	}
+}
+
+// run lets so many seconds pass, in which records are taken.
+func (n *network) run(seconds int) {
+	for range seconds {
+		n.pass(time.Second)
+		for i := 0; i < 20 && n.take(n.centrals[i%2]); i++ {
+		}
+	}
+}
+
+// rest lets all come to rest: everybody lives, everything is delivered.
+func (n *network) rest(engines bool) {
+	n.resting = true
 	for range 40 {
 		for _, p := range points {
 			if e := n.engines[p]; engines {
@@ -509,6 +535,7 @@ func TestANetworkThatComesToRest(t *testing.T) {
 				n.take(n.centrals[rapid.IntRange(0, 1).Draw(rt, "Central")])
 			}
 		}
+		n.last()
 		n.rest(rapid.IntRange(0, 4).Draw(rt, "Engines live") > 0)
 		n.check(false)
 		for _, events := range readLedger(n, n.log).events {
@@ -540,13 +567,14 @@ func TestANetworkThatComesToRest(t *testing.T) {
 func TestOneCentralSendsNoOldOrderAfterANewerOne(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := newNetwork(rt)
-		n.untilOther = -1 // the other takes none in the midst of a turn
+		n.untilOther = -1 // none is taken in the midst of another's turn
 		for range rapid.IntRange(10, 120).Draw(rt, "acts") {
 			n.act()
 			for range rapid.IntRange(0, 4).Draw(rt, "records") {
 				n.take(n.centrals[0])
 			}
 		}
+		n.last()
 		n.rest(true)
 		n.check(true)
 	})

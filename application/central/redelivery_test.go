@@ -204,7 +204,7 @@ func TestACentralThatMissedAChangeDoesNotRefuseForEver(t *testing.T) {
 	w.lane = first
 	w.when(seconds(5), request(eva, "r-3"))
 	w.judged = true
-	if a, ok := w.outcome.messages[1].(message.Answer); !ok || !a.Authorized {
+	if a := sent[message.Answer](w); !a.Authorized {
 		t.Errorf("sent\n%s", describe(w.outcome.messages))
 	}
 }
@@ -222,7 +222,7 @@ func TestACentralThatMissedAChangeDoesNotIgnoreForEver(t *testing.T) {
 	t.Run("a deadline", func(t *testing.T) {
 		w.when(seconds(65), deadline(dans, session.FinalReport, seconds(65)))
 		w.judged = true
-		if bill, ok := w.outcome.messages[0].(message.Ticket); !ok || bill.Energy != 2_000 {
+		if bill := sent[message.Ticket](w); bill.Energy != 2_000 {
 			t.Errorf("sent\n%s", describe(w.outcome.messages))
 		}
 	})
@@ -304,9 +304,7 @@ func TestWhatIsStoredIsNotRejectedWhereAProjectionIsDamaged(t *testing.T) {
 	}
 	w.central.Publisher = w
 	w.whenReceived(seconds(9), r).storesNothing()
-	if _, ok := w.outcome.messages[0].(message.Ticket); !ok {
-		t.Errorf("sent\n%s", describe(w.outcome.messages))
-	}
+	sent[message.Ticket](w)
 }
 
 type damagedPublisher struct{}

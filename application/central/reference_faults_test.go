@@ -76,7 +76,7 @@ func TestAStopFollowedByAStartWithinASecond(t *testing.T) {
 	w.when(seconds(5).Add(900*time.Millisecond), request(eva, "r-2")).sends(refusalOf(eva, "r-2", chargingpoint.RefusedOccupied))
 	w.when(seconds(7), request(eva, "r-3"))
 	w.judged = true
-	start := w.outcome.messages[0].(message.Order)
+	start := sent[message.Order](w)
 	if start.Kind != message.OrderStart || start.Number <= domain.Order(seconds(5)) {
 		t.Errorf("sent\n%s", describe(w.outcome.messages))
 	}
@@ -90,7 +90,7 @@ func TestAStopFollowedByAStartWithinASecond(t *testing.T) {
 			return m
 		}())
 		w.judged = true
-		if bill := w.outcome.messages[0].(message.Ticket); bill.Session != evas || bill.Energy != 2_000 {
+		if bill := sent[message.Ticket](w); bill.Session != evas || bill.Energy != 2_000 {
 			t.Errorf("billed %+v", bill)
 		}
 	})
@@ -111,12 +111,12 @@ func TestReRegisteringUnderARunningSessionDoesNotChangeItsPrice(t *testing.T) {
 	w.given(seconds(4), registration(999_000))
 	w.when(seconds(8), done(dans, 1000, message.DoneFinished, seconds(8)))
 	w.judged = true
-	if bill := w.outcome.messages[0].(message.Ticket); bill.Price != cheap || bill.Amount != 300_000 {
+	if bill := sent[message.Ticket](w); bill.Price != cheap || bill.Amount != 300_000 {
 		t.Errorf("billed %s EUR at %s EUR/kWh", bill.Amount, bill.Price)
 	}
 	w.when(seconds(9), request(eva, "r-2"))
 	w.judged = true
-	if a := w.outcome.messages[1].(message.Answer); !a.Authorized || *a.Price != 999_000 {
+	if a := sent[message.Answer](w); !a.Authorized || *a.Price != 999_000 {
 		t.Errorf("the next session: %+v", a)
 	}
 }
@@ -159,7 +159,7 @@ func TestADriverNeverGetsAnOldGrantForItsNewRequest(t *testing.T) {
 	w.when(seconds(9), request(dan, danRequest)).ignores(session.ErrAlreadyAnswered) // the supply is over
 	w.when(seconds(11), request(dan, "r-2"))
 	w.judged = true
-	if a := w.outcome.messages[1].(message.Answer); a.Request != "r-2" || a.Session == dans {
+	if a := sent[message.Answer](w); a.Request != "r-2" || a.Session == dans {
 		t.Errorf("answered %+v", a)
 	}
 }
@@ -169,17 +169,17 @@ func TestEachRequestWithoutAnIDIsASessionOfItsOwn(t *testing.T) {
 	first := w.record(seconds(2), request(dan, ""))
 	w.whenReceived(seconds(2), first)
 	w.judged = true
-	order := w.outcome.messages[0].(message.Order)
+	order := sent[message.Order](w)
 	t.Run("redelivered, the same one", func(t *testing.T) {
 		w.whenReceived(seconds(3), first).storesNothing()
-		if again := w.outcome.messages[0].(message.Order); again.Session != order.Session || again.Number != order.Number {
+		if again := sent[message.Order](w); again.Session != order.Session || again.Number != order.Number {
 			t.Errorf("started %+v, then %+v", order, again)
 		}
 	})
 	w.given(seconds(4), done(order.Session, 0, message.DoneFinished, seconds(4)))
 	w.when(seconds(5), request(dan, ""))
 	w.judged = true
-	if next := w.outcome.messages[0].(message.Order); next.Session == order.Session {
+	if next := sent[message.Order](w); next.Session == order.Session {
 		t.Error("the next request made the same session")
 	}
 }
@@ -202,9 +202,8 @@ func TestSessionsAreStoredAndTicketsSent(t *testing.T) {
 	if !ok || bill.Energy != 5_000 || bill.Amount != 1_500 || s.Request().Driver != dan {
 		t.Errorf("stored %+v of %+v", bill, s.Request())
 	}
-	sent, ok := w.outcome.messages[0].(message.Ticket)
-	if !ok || sent.Energy != bill.Energy || sent.Amount != bill.Amount || sent.ID != bill.ID || len(sent.Digest) != 64 {
-		t.Errorf("sent %+v", w.outcome.messages)
+	if m := sent[message.Ticket](w); m.Energy != bill.Energy || m.Amount != bill.Amount || m.ID != bill.ID || len(m.Digest) != 64 {
+		t.Errorf("sent %+v", m)
 	}
 }
 
@@ -248,7 +247,7 @@ func TestATicketsReasonIsTheCauseThatCameFirst(t *testing.T) {
 			c.ends(w)
 			w.when(seconds(20), done(dans, 5, message.DoneUnplugged, seconds(20)))
 			w.judged = true
-			if bill := w.outcome.messages[0].(message.Ticket); bill.Reason != c.want {
+			if bill := sent[message.Ticket](w); bill.Reason != c.want {
 				t.Errorf("the ticket says %s, want %s", bill.Reason, c.want)
 			}
 		})
@@ -266,7 +265,7 @@ func TestEnergyWithoutAFigureIsComputedFromTheAmountAndBilledOnlyWithoutADone(t 
 		w.given(seconds(3), amount(1, 3*euro))
 		w.when(seconds(5), done(dans, 9_000, message.DoneFinished, 0))
 		w.judged = true
-		if bill := w.outcome.messages[0].(message.Ticket); bill.Energy != 9*kWh {
+		if bill := sent[message.Ticket](w); bill.Energy != 9*kWh {
 			t.Errorf("billed %s kWh", bill.Energy)
 		}
 	})
@@ -276,7 +275,7 @@ func TestEnergyWithoutAFigureIsComputedFromTheAmountAndBilledOnlyWithoutADone(t 
 		w.given(seconds(4), health(message.HealthKO))
 		w.when(seconds(64), deadline(dans, session.FinalReport, seconds(64)))
 		w.judged = true
-		if bill := w.outcome.messages[0].(message.Ticket); bill.Energy != 10*kWh || bill.Amount != 3*euro {
+		if bill := sent[message.Ticket](w); bill.Energy != 10*kWh || bill.Amount != 3*euro {
 			t.Errorf("billed %s kWh, %s EUR", bill.Energy, bill.Amount)
 		}
 	})

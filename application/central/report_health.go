@@ -32,7 +32,7 @@ func (t *turn) reportHealth(ctx context.Context, m message.Health) (verdict, err
 	}
 	v, err := judge(t.point.point.ReportHealth(t.now, report))
 	if err == nil && !errors.Is(v.rule, chargingpoint.ErrNotLater) {
-		sign := Sign{HeardAt: t.clock.Add(-t.late), ReportedAt: report.ReportedAt}
+		sign := Sign{HeardAt: t.clock, ReportedAt: report.ReportedAt}
 		if report.Lease != 0 && t.late >= report.Lease {
 			sign.HeardAt = last.HeardAt // the lease that it gave has run out: it tells of no life now
 		}

@@ -401,7 +401,7 @@ func TestAnOperatorsPriceStandsOverRegistrations(t *testing.T) {
 		sends(answering(shown, "c-2", ""))
 	t.Run("a running session keeps its price", func(t *testing.T) {
 		w.given(seconds(6), done(dans, 1000, message.DoneFinished, seconds(6)))
-		if bill := w.outcome.messages[0].(message.Ticket); bill.Price != operators || bill.Amount != euro/2 {
+		if bill := sent[message.Ticket](w); bill.Price != operators || bill.Amount != euro/2 {
 			t.Errorf("billed %s EUR at %s", bill.Amount, bill.Price)
 		}
 	})

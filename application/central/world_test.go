@@ -261,6 +261,19 @@ func (w *world) sends(want ...message.Message) *world {
 	return w
 }
 
+// sent is the first message of a type that the last record made Central send.
+func sent[M message.Message](w *world) (m M) {
+	w.Helper()
+	w.judged = true
+	for _, any := range w.outcome.messages {
+		if m, ok := any.(M); ok {
+			return m
+		}
+	}
+	w.Fatalf("sent no %T, but (error %v)\n%s", m, w.outcome.err, describe(w.outcome.messages))
+	return m
+}
+
 // sendsNothing checks that the last record made Central send nothing.
 func (w *world) sendsNothing() *world {
 	w.Helper()
