@@ -2,6 +2,7 @@ package bbolt
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -65,6 +66,13 @@ func grow(b *testing.B, log *Log, n int) {
 	all.Wait()
 }
 
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // BenchmarkOpen opens a log of a million commits.
 func BenchmarkOpen(b *testing.B) {
 	const commits = 1_000_000
@@ -74,6 +82,10 @@ func BenchmarkOpen(b *testing.B) {
 	segments := len(log.contents.Load().segments)
 	shut(b, log)
 	b.Run(fmt.Sprintf("commits=%d,segments=%d", commits, segments), func(b *testing.B) {
+		before := heap()
+		log := open(b, dir, Options{})
+		size := heap() - before
+		shut(b, log)
 		for b.Loop() {
 			log, err := Open(dir, quiet(Options{}))
 			if err != nil {
@@ -81,6 +93,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 			shut(b, log)
 		}
+		b.ReportMetric(float64(size)/(1<<20), "MiB-held")
 	})
 	b.Run("all", func(b *testing.B) {
 		log := open(b, dir, Options{})
