@@ -29,13 +29,13 @@ func (e *Engine) order(in OrderReceived, now domain.UnixMillis) {
 		e.take(o)
 		switch o.Kind {
 		case message.OrderStop:
-			e.stop(o, now)
+			e.stop(in, now)
 		case message.OrderOutOfOrder:
 			e.say("out of order: Central has taken the point out of service%s", because(o.Reason))
 			if open := e.memory.Open; open != nil && open.ID != o.Session {
 				e.end(message.DoneStopped, now)
 			}
-			e.stop(o, now)
+			e.stop(in, now)
 		case message.OrderResume:
 			e.say("in service again%s", because(o.Reason))
 		}
@@ -84,12 +84,13 @@ func (e *Engine) start(in OrderReceived, now domain.UnixMillis) {
 
 // stop ends the running session if it is the one that is meant, else answers for the
 // one that is.
-func (e *Engine) stop(o message.Order, now domain.UnixMillis) {
-	open := e.memory.Open
+func (e *Engine) stop(in OrderReceived, now domain.UnixMillis) {
+	o, open := in.Order, e.memory.Open
 	switch {
 	case open != nil && (o.Session == "" || o.Session == open.ID):
 		e.end(message.DoneStopped, now)
-	case o.Session == "":
+	case o.Session == "", e.aged(in, now):
+		// An Engine without its journal reads a day of stops: nobody waits for their answers.
 	case e.remembers(o.Session):
 		e.report(o.Session)
 	case o.Driver == "":

@@ -316,6 +316,17 @@ func TestGivenAStopForASessionThatNeverRanThenZerosAreReportedAndItsLateStartIsN
 	}
 }
 
+func TestGivenAnEngineWithoutItsJournalWhenItReadsStopsOfYesterdayThenItAnswersNone(t *testing.T) {
+	p := newPoint(t)
+	o := stop(session, 2)
+	o.ValidUntil = p.now.Add(time.Hour)
+	p.step(engine.OrderReceived{Order: o, Timestamp: p.now.Add(-time.Hour), Trusted: true})
+	p.expectDones()
+	// It counts all the same: a start before it is not obeyed.
+	p.receive(start(other, 1))
+	p.expectDones(done(other, 0, 0, message.DoneRefused))
+}
+
 func TestGivenAStartThatNamesNobodyThenItIsIgnoredAloud(t *testing.T) {
 	p := newPoint(t)
 	p.receive(message.Order{Kind: message.OrderStart, Point: cp1})
