@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer os.RemoveAll(binaries)
+		defer func() { _ = os.RemoveAll(binaries) }()
 		build := exec.Command("go", "build", "-o", binaries, "evcharging/cmd/...")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
