@@ -19,7 +19,8 @@
 // A start is always answered. That of the running session, repeated, by its samples;
 // that of a session that has ended by its done, again; one that can't be obeyed by a
 // done with zeros and REFUSED. A start for another session ends the running one first.
-// A stop for a session that does not run is answered by its done, or by zeros; a stop
+// A stop for a session that does not run is answered by its done, or by zeros,
+// unless it was read from the topic's past; a stop
 // that names another session than the running one does not end that. OUT_OF_ORDER
 // ends what runs. RESUME ends nothing. A start implies in service: the newest order is
 // the whole truth.
