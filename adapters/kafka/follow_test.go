@@ -96,6 +96,26 @@ func TestFollowReadsFromTheOldestAndSkipsWhatIsUnreadable(t *testing.T) {
 	}
 }
 
+// Where nothing is as young as the instant, nothing that was there is read.
+func TestFollowFromNow(t *testing.T) {
+	t.Parallel()
+	cluster := startKafka(t)
+	tr := connect(t, cluster.ListenAddrs()[0])
+	topic := tr.Topics().Telemetry
+	sendSamples(t, tr, 20, 1, 1)
+	got := make(chan int64, 100)
+	ready := following(t, tr, []string{topic}, domain.At(time.Now().Add(time.Hour)), func(_ context.Context, r message.Received) {
+		got <- r.Message.(message.MeterValue).Seq
+	})
+	receive(t, "ready", ready)
+	sendSamples(t, tr, 20, 2, 2)
+	for range 20 {
+		if seq := receive(t, "a sample", got); seq != 2 {
+			t.Errorf("sample %d is read", seq)
+		}
+	}
+}
+
 // A Driver may be there before Central: topics that are missing, and partitions that are
 // added, are read from their first record.
 func TestFollowNoticesTopicsThatComeLater(t *testing.T) {

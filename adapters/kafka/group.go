@@ -583,6 +583,7 @@ type quiet struct{ log *slog.Logger }
 func (q quiet) Error(msg string, err error, fields watermill.LogFields) {
 	q.log.Debug(msg, "error", err, "fields", fields)
 }
+
 func (q quiet) Info(msg string, fields watermill.LogFields)      { q.log.Debug(msg, "fields", fields) }
 func (quiet) Debug(string, watermill.LogFields)                  {}
 func (quiet) Trace(string, watermill.LogFields)                  {}

@@ -112,7 +112,9 @@ func (s fakeSession) MarkOffset(_ string, _ int32, offset int64, _ string) {
 	s.late = s.late || s.ended
 	s.marked = max(s.marked, offset)
 }
+
 func (s fakeSession) MarkMessage(*sarama.ConsumerMessage, string) { panic("Watermill marks nothing") }
+
 func (s fakeSession) Commit() {
 	<-time.After(time.Millisecond) // a round trip
 	s.mu.Lock()
@@ -216,6 +218,30 @@ func TestAPartitionTakenAwayAtEveryMoment(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("in round %d", round)
 		}
+	}
+}
+
+// A record that its lane hands on when the partition is already being given up is not begun.
+func TestNothingBeginsWhileAPartitionIsGivenUp(t *testing.T) {
+	begun := false
+	s := testSubscription(func(context.Context, message.Received) error { begun = true; return nil })
+	o := newOwner(s, nil, 0)
+	c := newClaim(fakeSession{owner: o}, fakeClaim{}, s)
+	raw := partitionLog(t, 1, 1)[0]
+	s.take(c, raw)
+	c.stopFeeding()
+	m, err := s.Unmarshal(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.process(m)
+	select {
+	case <-m.Acked():
+	default:
+		t.Error("its lane is not let go")
+	}
+	if !c.drain() || begun || o.marked != 0 {
+		t.Errorf("begun: %v, marked: %d", begun, o.marked)
 	}
 }
 

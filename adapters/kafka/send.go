@@ -121,8 +121,8 @@ func (t *Transport) deadLetter(ctx context.Context, m *sarama.ConsumerMessage, r
 	}
 	letter := &sarama.ProducerMessage{
 		Topic: m.Topic + deadLetters,
-		Key:   asItCame(m.Key),
-		Value: asItCame(m.Value),
+		Key:   sarama.ByteEncoder(m.Key), // null stays null
+		Value: sarama.ByteEncoder(m.Value),
 		Headers: []sarama.RecordHeader{
 			{Key: []byte(headerTopic), Value: []byte(m.Topic)},
 			{Key: []byte(headerPartition), Value: []byte(strconv.Itoa(int(m.Partition)))},
@@ -140,8 +140,8 @@ func (t *Transport) deadLetter(ctx context.Context, m *sarama.ConsumerMessage, r
 	if isTooLarge(err) {
 		letter = &sarama.ProducerMessage{
 			Topic:   letter.Topic,
-			Key:     asItCame(m.Key[:min(len(m.Key), truncatedTo)]),
-			Value:   asItCame(m.Value[:min(len(m.Value), truncatedTo)]),
+			Key:     sarama.ByteEncoder(m.Key[:min(len(m.Key), truncatedTo)]),
+			Value:   sarama.ByteEncoder(m.Value[:min(len(m.Value), truncatedTo)]),
 			Headers: append(own[:len(own):len(own)], sarama.RecordHeader{Key: []byte(headerTruncated), Value: []byte("true")}),
 		}
 		err = t.produce(ctx, []*sarama.ProducerMessage{letter})
@@ -157,14 +157,6 @@ func (t *Transport) deadLetter(ctx context.Context, m *sarama.ConsumerMessage, r
 		}))
 	}
 	return err
-}
-
-// asItCame keeps the difference between null and empty.
-func asItCame(b []byte) sarama.Encoder {
-	if b == nil {
-		return nil
-	}
-	return sarama.ByteEncoder(b)
 }
 
 // isTooLarge tells whether a record was refused for its size: by the broker, or before it

@@ -18,36 +18,39 @@ const (
 type watch struct {
 	mu    sync.Mutex
 	down  error // nil: it answers
-	heard map[chan error]struct{}
+	heard map[chan news]struct{}
 }
+
+// news is nil where the broker answers.
+type news struct{ err error }
 
 // Watch tells of each change: whether a broker answers, pinged about once a second, with
 // the reason where none does. A Transport begins with one that does; if none does when
 // Watch is called, the first call says so. It calls change one at a time and blocks until
 // ctx ends, or the Transport is closed.
 func (t *Transport) Watch(ctx context.Context, change func(up bool, err error)) {
-	news := make(chan error, 1)
+	latest := make(chan news, 1)
 	t.watch.mu.Lock()
 	if t.watch.heard == nil {
-		t.watch.heard = make(map[chan error]struct{})
+		t.watch.heard = make(map[chan news]struct{})
 	}
-	t.watch.heard[news] = struct{}{}
+	t.watch.heard[latest] = struct{}{}
 	if t.watch.down != nil {
-		news <- t.watch.down
+		latest <- news{t.watch.down}
 	}
 	t.watch.mu.Unlock()
 	defer func() {
 		t.watch.mu.Lock()
-		delete(t.watch.heard, news)
+		delete(t.watch.heard, latest)
 		t.watch.mu.Unlock()
 	}()
 	up := true
 	for {
 		select {
-		case err := <-news:
-			if up != (err == nil) {
-				up = err == nil
-				change(up, err)
+		case n := <-latest:
+			if up != (n.err == nil) {
+				up = n.err == nil
+				change(up, n.err)
 			}
 		case <-ctx.Done():
 			return
@@ -96,12 +99,12 @@ func (t *Transport) heard(err error) (back bool) {
 	} else {
 		t.log.Info("Kafka is reached again", "brokers", t.brokers)
 	}
-	for news := range w.heard {
+	for latest := range w.heard {
 		select { // whoever is slow hears the latest
-		case <-news:
+		case <-latest:
 		default:
 		}
-		news <- err
+		latest <- news{err}
 	}
 	return err == nil
 }
