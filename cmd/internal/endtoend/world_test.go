@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +59,8 @@ type world struct {
 	broker *broker.Broker
 	kafka  string
 	client *kafka.Client
+	// outages tells that the broker was stopped: readers may have noticed.
+	outages atomic.Bool
 
 	mu    sync.Mutex
 	heard []record
@@ -93,7 +97,7 @@ func (r record) has(want map[string]any) bool {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
-	w.startBroker("127.0.0.1:0")
+	w.startBroker("127.0.0.1:" + freePort(t))
 	t.Cleanup(func() {
 		if err := w.broker.Close(); err != nil {
 			t.Error("close the broker:", err)
@@ -110,6 +114,27 @@ func (w *world) startBroker(addr string) {
 		w.t.Fatal(err)
 	}
 	w.broker, w.kafka = b, b.Addr()
+}
+
+// stopBroker stops the broker; what it has acknowledged is in its folder.
+func (w *world) stopBroker() {
+	w.t.Helper()
+	w.outages.Store(true)
+	if err := w.broker.Close(); err != nil {
+		w.t.Fatal("close the broker:", err)
+	}
+}
+
+// restartBroker starts the broker again where it was.
+func (w *world) restartBroker() {
+	w.t.Helper()
+	eventually(w.t, "the broker's port is free again", func() bool {
+		b, err := broker.Start(broker.Config{Addr: w.kafka, Dir: filepath.Join(w.dir, "broker")})
+		if err == nil {
+			w.broker = b
+		}
+		return !errors.Is(err, broker.ErrPortTaken)
+	})
 }
 
 // process is one of the programs.
@@ -230,16 +255,26 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// freePort is a port that nobody listens on.
+// nextPort goes up from an own place for each test process, so that no two worlds, and no two
+// processes of them, are given the same port.
+var nextPort atomic.Int64
+
+// freePort is a port that nobody listens on, and that nobody is given for a connection of
+// its own while its program is killed and started again: it lies below the system's
+// ephemeral ports.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, count = 10_000, 20_000
+	nextPort.CompareAndSwap(0, int64(os.Getpid())*37)
+	for range count {
+		port := strconv.Itoa(first + int(nextPort.Add(1)%count))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 // central is a Central and where its pages are.
@@ -424,6 +459,9 @@ func (w *world) listen(topics ...string) {
 				for {
 					m, err := reader.ReadMessage(ctx)
 					if err != nil {
+						if ctx.Err() == nil && w.outages.Load() {
+							continue // the reader goes on by itself
+						}
 						if !errors.Is(err, context.Canceled) {
 							w.t.Error("read:", err)
 						}
