@@ -21,17 +21,20 @@ import (
 // a newer program wrote it.
 var ErrUnknownEvent = errors.New("unknown event: a newer version of the program wrote it, or the log is not ours")
 
+var errNoEvents = errors.New("a part has no events")
+
 // Codec is central.Codec. Its zero value is ready; it is safe for use from several
 // goroutines.
 type Codec struct{}
 
 var _ central.Codec = Codec{}
 
-type part struct {
+// part is a part's text; D is an event's data, as it is written or as it is read.
+type part[D any] struct {
 	Commit uuid.UUID         `json:"commit"`
 	At     domain.UnixMillis `json:"at"`
 	Cause  *cause            `json:"cause,omitempty"`
-	Events []event           `json:"events"`
+	Events []event[D]        `json:"events"`
 }
 
 type cause struct {
@@ -42,10 +45,10 @@ type cause struct {
 	Digest    string            `json:"digest"`
 }
 
-type event struct {
-	Type    string         `json:"type"`
-	Version int            `json:"v"`
-	Data    jsontext.Value `json:"data"`
+type event[D any] struct {
+	Type    string `json:"type"`
+	Version int    `json:"v"`
+	Data    D      `json:"data"`
 }
 
 var (
@@ -68,7 +71,9 @@ var (
 				if err := json.UnmarshalDecode(d, &millis); err != nil {
 					return err
 				}
-				*to = time.Duration(millis) * time.Millisecond
+				if *to = time.Duration(millis) * time.Millisecond; to.Milliseconds() != millis {
+					return fmt.Errorf("%d ms is no duration", millis)
+				}
 				return nil
 			}),
 			json.UnmarshalFromFunc(func(d *jsontext.Decoder, to *session.Source) error {
@@ -83,7 +88,10 @@ var (
 
 // Encode is central.Codec's.
 func (Codec) Encode(e central.Envelope) ([]byte, error) {
-	p := part{Commit: e.Commit, At: e.At, Events: make([]event, len(e.Events))}
+	if len(e.Events) == 0 {
+		return nil, errNoEvents
+	}
+	p := part[any]{Commit: e.Commit, At: e.At, Events: make([]event[any], len(e.Events))}
 	if !e.Cause.IsZero() {
 		p.Cause = &cause{e.Cause.Topic, e.Cause.Partition, e.Cause.Offset, e.CausedAt, hex.EncodeToString(e.Cause.Digest[:])}
 	}
@@ -92,20 +100,23 @@ func (Codec) Encode(e central.Envelope) ([]byte, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: %T", ErrUnknownEvent, ev)
 		}
-		data, err := json.Marshal(entry.encode(ev), scalars)
-		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", entry.name.Type, err)
-		}
-		p.Events[i] = event{entry.name.Type, entry.name.Version, data}
+		p.Events[i] = event[any]{entry.name.Type, entry.name.Version, entry.encode(ev)}
 	}
-	return json.Marshal(p)
+	body, err := json.Marshal(p, scalars)
+	if err != nil {
+		return nil, fmt.Errorf("encode a part of the event log: %w", err)
+	}
+	return body, nil
 }
 
 // Decode is central.Codec's.
 func (Codec) Decode(body []byte) (central.Envelope, error) {
-	var p part
+	var p part[jsontext.Value]
 	if err := json.Unmarshal(body, &p, strict); err != nil {
 		return central.Envelope{}, fmt.Errorf("decode a part of the event log: %w", err)
+	}
+	if len(p.Events) == 0 {
+		return central.Envelope{}, fmt.Errorf("decode a part of the event log: %w", errNoEvents)
 	}
 	e := central.Envelope{Commit: p.Commit, At: p.At, Events: make([]any, len(p.Events))}
 	if p.Cause != nil {
@@ -121,6 +132,9 @@ func (Codec) Decode(body []byte) (central.Envelope, error) {
 		entry, err := lookUp(name{ev.Type, ev.Version})
 		if err != nil {
 			return central.Envelope{}, err
+		}
+		if ev.Data.Kind() != jsontext.KindBeginObject {
+			return central.Envelope{}, fmt.Errorf("decode %s version %d: its data is no object", ev.Type, ev.Version)
 		}
 		if e.Events[i], err = entry.decode(ev.Data); err != nil {
 			return central.Envelope{}, fmt.Errorf("decode %s version %d: %w", ev.Type, ev.Version, err)

@@ -21,3 +21,6 @@ func (l *Lane) Kept() (all []Kept) {
 	}
 	return all
 }
+
+// Central is the lane's.
+func (l *Lane) Central() *Central { return l.central }

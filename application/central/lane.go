@@ -4,9 +4,6 @@ import (
 	"context"
 
 	"evcharging/application/eventlog"
-	"evcharging/domain"
-	"evcharging/domain/chargingpoint"
-	"evcharging/domain/session"
 )
 
 // laneStreams bounds the aggregates that a lane keeps. A lane that has more forgets
@@ -44,24 +41,16 @@ func (l *Lane) keep(s *stream) {
 	l.streams[s.name] = s
 }
 
-// loadPoint is the point as the lane has it, else as the log has it.
-func (l *Lane) loadPoint(ctx context.Context, id domain.PointID) (*stream, error) {
-	return l.load(ctx, &stream{name: PointStream(id), point: chargingpoint.New(id)})
-}
-
-// loadSession is the session as the lane has it, else as the log has it.
-func (l *Lane) loadSession(ctx context.Context, id domain.SessionID) (*stream, error) {
-	return l.load(ctx, &stream{name: SessionStream(id), session: session.New(id)})
-}
-
-func (l *Lane) load(ctx context.Context, empty *stream) (*stream, error) {
-	if s, ok := l.streams[empty.name]; ok {
+// load is the stream as the lane has it, else as the log has it.
+func (l *Lane) load(ctx context.Context, name eventlog.Stream) (*stream, error) {
+	if s, ok := l.streams[name]; ok {
 		return s, nil
 	}
-	if err := l.central.rehydrate(ctx, empty); err != nil {
+	s := emptyStream(name)
+	if err := l.central.rehydrate(ctx, s); err != nil {
 		return nil, err
 	}
-	return empty, nil
+	return s, nil
 }
 
 // rehydrate folds an empty aggregate from the log.

@@ -121,14 +121,14 @@ func (t *turn) inTurn(clock domain.UnixMillis) domain.UnixMillis {
 }
 
 func (t *turn) loadPoint(ctx context.Context, id domain.PointID) (err error) {
-	if t.point, err = t.lane.loadPoint(ctx, id); err != nil {
+	if t.point, err = t.lane.load(ctx, PointStream(id)); err != nil {
 		return err
 	}
 	return t.use(t.point)
 }
 
 func (t *turn) loadSession(ctx context.Context, id domain.SessionID) (err error) {
-	if t.session, err = t.lane.loadSession(ctx, id); err != nil {
+	if t.session, err = t.lane.load(ctx, SessionStream(id)); err != nil {
 		return err
 	}
 	return t.use(t.session)
@@ -210,7 +210,7 @@ func (t *turn) readAgain(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the end of %s: %w", s.name, err)
 		}
-		if head.Version != s.head.Version {
+		if head.Version != s.head.Version || head.Hash != s.head.Hash {
 			return errStale
 		}
 	}
