@@ -92,6 +92,15 @@ func all(ctx context.Context, log eventlog.Log, from eventlog.Position) (got []e
 	return got, nil
 }
 
+func mustEnd(t fataler, log eventlog.Log) eventlog.Position {
+	t.Helper()
+	end, err := log.End(t.Context())
+	if err != nil {
+		t.Fatalf("end: %v", err)
+	}
+	return end
+}
+
 func mustOpen(t fataler, log eventlog.Log) []eventlog.Stream {
 	t.Helper()
 	got, err := log.Open(t.Context())

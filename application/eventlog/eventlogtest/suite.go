@@ -76,6 +76,9 @@ func testEmpty(t *testing.T, log eventlog.Log) {
 	if got := mustAll(t, log, 0); len(got) != 0 {
 		t.Errorf("read %d commits of an empty log", len(got))
 	}
+	if end := mustEnd(t, log); end != 0 {
+		t.Errorf("an empty log ends at position %d", end)
+	}
 	if got := mustOpen(t, log); len(got) != 0 {
 		t.Errorf("open streams of an empty log: %v", got)
 	}
@@ -436,11 +439,12 @@ func testCancelled(t *testing.T, log eventlog.Log) {
 	_, rehydrateErr := log.Rehydrate(ctx, point)
 	_, _, causeErr := log.ByCause(ctx, commit.Cause)
 	_, openErr := log.Open(ctx)
+	_, endErr := log.End(ctx)
 	_, readErr := read(ctx, log, point, 0)
 	_, allErr := all(ctx, log, 0)
 	for name, err := range map[string]error{
 		"Append": log.Append(ctx, commit), "Head": headErr, "Rehydrate": rehydrateErr,
-		"ByCause": causeErr, "Open": openErr, "Read": readErr, "All": allErr,
+		"ByCause": causeErr, "Open": openErr, "End": endErr, "Read": readErr, "All": allErr,
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v, want context.Canceled", name, err)
@@ -606,6 +610,9 @@ func testAllFrom(t *testing.T, log eventlog.Log) {
 	for i, c := range everything {
 		equalCommits(t, "from its position", commits(mustAll(t, log, c.Position)), commits(everything[i:]))
 	}
+	if end := mustEnd(t, log); end != everything[9].Position {
+		t.Errorf("the log ends at position %d, its last commit is at %d", end, everything[9].Position)
+	}
 	if got := mustAll(t, log, everything[9].Position+1); len(got) != 0 {
 		t.Errorf("%d commits after the last", len(got))
 	}
@@ -687,11 +694,12 @@ func testClosed(t *testing.T, log eventlog.Log) {
 	_, rehydrateErr := log.Rehydrate(t.Context(), point)
 	_, _, causeErr := log.ByCause(t.Context(), commit.Cause)
 	_, openErr := log.Open(t.Context())
+	_, endErr := log.End(t.Context())
 	_, readErr := read(t.Context(), log, point, 0)
 	_, allErr := all(t.Context(), log, 0)
 	for name, err := range map[string]error{
 		"Append": log.Append(t.Context(), b.Commit(b.Cause(), Lifecycle(point, `2`))),
-		"Head":   headErr, "Rehydrate": rehydrateErr, "ByCause": causeErr, "Open": openErr, "Read": readErr, "All": allErr,
+		"Head":   headErr, "Rehydrate": rehydrateErr, "ByCause": causeErr, "Open": openErr, "End": endErr, "Read": readErr, "All": allErr,
 	} {
 		if !errors.Is(err, eventlog.ErrClosed) {
 			t.Errorf("%s: %v, want ErrClosed", name, err)
