@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,7 +104,9 @@ func newWorld(t *testing.T) *world {
 			t.Error("close the broker:", err)
 		}
 	})
-	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka), Timeout: 10 * time.Second}
+	connections := &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
+	t.Cleanup(connections.CloseIdleConnections)
+	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka), Timeout: 10 * time.Second, Transport: connections}
 	return w
 }
 
@@ -149,11 +152,17 @@ type process struct {
 	err  error
 }
 
-// run starts a program with its working folder in the world's.
+// run starts a program that joins the world's broker.
 func (w *world) run(name string, args ...string) *process {
 	w.t.Helper()
+	return w.launch(name, append(args, "--kafka", w.kafka)...)
+}
+
+// launch starts a program with its working folder in the world's.
+func (w *world) launch(name string, args ...string) *process {
+	w.t.Helper()
 	p := &process{t: w.t, name: name + " " + strings.Join(args, " "), over: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(binaries, name), append(args, "--kafka", w.kafka)...)
+	p.cmd = exec.Command(filepath.Join(binaries, name), args...)
 	p.cmd.Dir = w.dir
 	p.cmd.Env = append(os.Environ(), "NO_COLOR=1")
 	var err error
@@ -442,14 +451,13 @@ func (w *world) listen(topics ...string) {
 		cancel()
 		readers.Wait()
 	})
-	metadata, err := w.client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	var metadata *kafka.MetadataResponse
+	eventually(w.t, fmt.Sprint("the topics are there: ", topics), func() bool { // the client remembers for a while what is there
+		var err error
+		metadata, err = w.client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
+		return err == nil && !slices.ContainsFunc(metadata.Topics, func(t kafka.Topic) bool { return t.Error != nil })
+	})
 	for _, topic := range metadata.Topics {
-		if topic.Error != nil {
-			w.t.Fatalf("topic %s: %v", topic.Name, topic.Error)
-		}
 		for _, partition := range topic.Partitions {
 			reader := kafka.NewReader(kafka.ReaderConfig{
 				Brokers: []string{w.kafka}, Topic: topic.Name, Partition: partition.ID, MaxWait: 100 * time.Millisecond,
