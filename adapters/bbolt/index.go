@@ -205,7 +205,7 @@ func (s state) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(s.head.Version))
 	b = append(b, s.head.Hash[:]...)
 	b = append(b, byte(s.head.Kind))
-	for _, p := range []eventlog.Position{s.segment, s.lifecycle, s.sample, s.damage} {
+	for _, p := range []eventlog.Position{s.segment, s.lifecycle, s.sample, s.last, s.damage} {
 		b = binary.BigEndian.AppendUint64(b, uint64(p))
 	}
 	return b
@@ -215,7 +215,7 @@ func readState(r *reader) (s state) {
 	s.head.Version = eventlog.Version(r.uint64())
 	copy(s.head.Hash[:], r.bytes(uint64(len(s.head.Hash))))
 	s.head.Kind = eventlog.Kind(r.byte())
-	for _, p := range []*eventlog.Position{&s.segment, &s.lifecycle, &s.sample, &s.damage} {
+	for _, p := range []*eventlog.Position{&s.segment, &s.lifecycle, &s.sample, &s.last, &s.damage} {
 		*p = eventlog.Position(r.uint64())
 	}
 	return s

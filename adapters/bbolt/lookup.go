@@ -156,8 +156,8 @@ func (c *contents) alive(name eventlog.Stream) (positions []eventlog.Position, e
 			return nil, err
 		}
 		lasting := e.lasting
-		for s.sample != 0 && len(lasting) > 0 && lasting[len(lasting)-1] > s.sample {
-			lasting = lasting[:len(lasting)-1] // came after the sample that we know of
+		for len(lasting) > 0 && lasting[len(lasting)-1] > s.last {
+			lasting = lasting[:len(lasting)-1] // came after the last part that we know of
 		}
 		segments = append(segments, lasting)
 		at = e.previousLifecycle
@@ -165,7 +165,8 @@ func (c *contents) alive(name eventlog.Stream) (positions []eventlog.Position, e
 	slices.Reverse(segments)
 	positions = slices.Concat(segments...)
 	if s.sample != 0 {
-		positions = append(positions, s.sample)
+		at, _ := slices.BinarySearch(positions, s.sample)
+		positions = slices.Insert(positions, at, s.sample)
 	}
 	return positions, nil
 }

@@ -13,8 +13,8 @@ type state struct {
 	// segment is the newest that has parts of the stream, lifecycle the newest that has
 	// parts of it that are no samples.
 	segment, lifecycle eventlog.Position
-	// sample is where the stream's last part is, if that is a sample.
-	sample eventlog.Position
+	// sample is where the stream's last sample is, last where its last part is.
+	sample, last eventlog.Position
 	// damage is where a part of the stream may have been lost.
 	damage eventlog.Position
 }
@@ -93,12 +93,12 @@ func (t *tail) commit(size int, at domain.UnixMillis, cause eventlog.Cause) even
 // state, and gives the state that it is in now. first is the segment's.
 func (t *tail) part(first eventlog.Position, s state, p eventlog.Part) state {
 	e := t.entry(s, p)
-	s.segment = first
+	s.segment, s.last = first, t.last
 	s.head.Version, s.head.Hash = p.Last(), p.Hash
 	if p.Kind == eventlog.Sample {
 		s.sample = t.last
 	} else {
-		s.head.Kind, s.lifecycle, s.sample = p.Kind, first, 0
+		s.head.Kind, s.lifecycle = p.Kind, first
 		e.lasting = append(e.lasting, t.last)
 	}
 	e.state = s

@@ -23,11 +23,12 @@ type Log struct {
 
 // stream is where the parts of a stream are, in order of version.
 type stream struct {
-	head      eventlog.Head
-	parts     []place
-	lifecycle []place
-	// sampled tells that the last part is a sample.
-	sampled bool
+	head  eventlog.Head
+	parts []place
+	// lifecycle has the indices in parts of those that are no samples, sample that of the
+	// last that is one, -1 where there is none.
+	lifecycle []int
+	sample    int
 }
 
 // place is a part: the index of its commit, and its own in it.
@@ -94,16 +95,17 @@ func (l *Log) Append(ctx context.Context, commit eventlog.Commit) error {
 	for i, p := range commit.Parts {
 		s := l.streams[p.Stream]
 		if s == nil {
-			s = &stream{}
+			s = &stream{sample: -1}
 			l.streams[p.Stream] = s
 		}
 		s.head.Version, s.head.Hash = p.Last(), p.Hash
-		s.parts = append(s.parts, place{at, i})
-		s.sampled = p.Kind == eventlog.Sample
-		if !s.sampled {
+		if p.Kind == eventlog.Sample {
+			s.sample = len(s.parts)
+		} else {
 			s.head.Kind = p.Kind
-			s.lifecycle = append(s.lifecycle, place{at, i})
+			s.lifecycle = append(s.lifecycle, len(s.parts))
 		}
+		s.parts = append(s.parts, place{at, i})
 	}
 	return nil
 }
@@ -195,12 +197,14 @@ func (l *Log) Rehydrate(ctx context.Context, name eventlog.Stream) ([]eventlog.C
 	if s == nil {
 		return nil, nil
 	}
-	alive := make([]eventlog.Commit, 0, len(s.lifecycle)+1)
-	for _, p := range s.lifecycle {
-		alive = append(alive, l.only(p))
+	wanted := s.lifecycle
+	if s.sample >= 0 {
+		at, _ := slices.BinarySearch(wanted, s.sample)
+		wanted = slices.Insert(slices.Clone(wanted), at, s.sample)
 	}
-	if s.sampled {
-		alive = append(alive, l.only(s.parts[len(s.parts)-1]))
+	alive := make([]eventlog.Commit, len(wanted))
+	for i, part := range wanted {
+		alive[i] = l.only(s.parts[part])
 	}
 	return alive, nil
 }

@@ -250,9 +250,8 @@ type Log interface {
 	// yielded holds that one part alone. An error is yielded last.
 	Read(ctx context.Context, stream Stream, from Version) iter.Seq2[Commit, error]
 
-	// Rehydrate gives, in order of version, the stream's parts that are no samples and,
-	// where it comes after all of those, its last sample: what is needed to fold the
-	// stream's state, at a cost that does not grow with its samples. As with Read, each
+	// Rehydrate gives, in order of version, the stream's parts that are no samples and its
+	// last sample, wherever it lies among them: what is needed to fold the stream's state, at a cost that does not grow with its samples. As with Read, each
 	// Commit holds that one part alone.
 	Rehydrate(ctx context.Context, stream Stream) ([]Commit, error)
 

@@ -112,13 +112,7 @@ func (m *model) read(rt *rapid.T) {
 		return c.Parts[0].Last() < from
 	}))
 
-	var alive []eventlog.Commit
-	for i, c := range parts {
-		if c.Parts[0].Kind != eventlog.Sample || i == len(parts)-1 {
-			alive = append(alive, c)
-		}
-	}
-	equalCommits(rt, "rehydrated", mustRehydrate(rt, m.log, stream), alive)
+	equalCommits(rt, "rehydrated", mustRehydrate(rt, m.log, stream), alive(parts))
 
 	for _, c := range m.stored {
 		got, ok := mustByCause(rt, m.log, c.Cause)
@@ -149,4 +143,20 @@ func (m *model) parts(stream eventlog.Stream) (parts []eventlog.Commit) {
 		}
 	}
 	return parts
+}
+
+// alive are the parts that are no samples, and the last that is one.
+func alive(parts []eventlog.Commit) (alive []eventlog.Commit) {
+	sample := -1
+	for i, c := range parts {
+		if c.Parts[0].Kind == eventlog.Sample {
+			sample = i
+		}
+	}
+	for i, c := range parts {
+		if c.Parts[0].Kind != eventlog.Sample || i == sample {
+			alive = append(alive, c)
+		}
+	}
+	return alive
 }

@@ -561,18 +561,23 @@ func testRehydrate(t *testing.T, log eventlog.Log) {
 	// samples before any lifecycle: the last one
 	appended(Sample(session, `0`))
 	check("a sample alone", appended(Sample(session, `1`)))
-	// lifecycle after samples makes them dispensable
+	// lifecycle after samples: the last sample stays
+	sample := appended(Sample(session, `1.5`))
 	lifecycle = append(lifecycle, appended(Lifecycle(session, `2`), Lifecycle(point, `1`)))
-	check("lifecycle alone", lifecycle...)
+	check("lifecycle after a sample", append([]eventlog.Commit{sample}, lifecycle...)...)
 	// samples after it: the last one
 	appended(Sample(session, `3`))
 	appended(Sample(session, `4`), Sample(other, `1`))
-	check("a last sample", append(slices.Clone(lifecycle), appended(Sample(session, `5`, `6`)))...)
+	sample = appended(Sample(session, `5`, `6`))
+	lifecycle = append(lifecycle, sample)
+	check("a last sample", lifecycle...)
 	// and again
 	lifecycle = append(lifecycle, appended(Lifecycle(session, `7`)))
 	check("more lifecycle", lifecycle...)
+	lifecycle = slices.Delete(lifecycle, 1, 2)
 	last := appended(Sample(session, `8`))
-	check("more samples", append(slices.Clone(lifecycle), last)...)
+	lifecycle = append(lifecycle, last)
+	check("more samples", lifecycle...)
 	// closed, and after
 	lifecycle = append(lifecycle, appended(Closing(session, `9`)))
 	lifecycle = append(lifecycle, appended(Closing(session, `10`)))
