@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -89,7 +90,7 @@ func pages(source Source) http.Handler {
 	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) {
 		open, closed := source.Sessions()
 		all := make([]supply, 0, len(open)+len(closed))
-		for _, s := range append(open, closed...) {
+		for _, s := range slices.Concat(open, closed) {
 			all = append(all, supplyOf(s))
 		}
 		answer(w, all)

@@ -4,11 +4,12 @@
 //	{"position":7,"id":"…","at":…,"parts":[{"stream":"point-CP-001","version":3,"events":2,
 //	 "kind":"lifecycle","prev":"…","hash":"…","body":{…}}]}
 //
-// body is the part's canonical text, byte for byte: the hash is over it. What caused the
-// commit stands in each body that has a cause.
+// body is the part's canonical text, byte for byte: the hash is over it. A commit that
+// has a cause has it beside its id, as "cause".
 package jsonl
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,8 +22,13 @@ import (
 	"evcharging/domain"
 )
 
-// ErrLine tells of a line that is no commit.
-var ErrLine = errors.New("not a line of an event log")
+var (
+	// ErrLine tells of a line that is no commit.
+	ErrLine = errors.New("not a line of an event log")
+	// ErrText tells of a part whose text a line can't carry byte for byte: it is no JSON, or
+	// has white space.
+	ErrText = errors.New("the part's text can't stand in a line as it is")
+)
 
 type line struct {
 	Position eventlog.Position `json:"position"`
@@ -53,7 +59,8 @@ var kinds = map[eventlog.Kind]string{
 	eventlog.Lifecycle: "lifecycle", eventlog.Sample: "sample", eventlog.Closing: "closing",
 }
 
-// Encode is the line of a commit, its line feed included.
+// Encode is the line of a commit, its line feed included. ErrText where a line can't
+// carry it.
 func Encode(c eventlog.Positioned) ([]byte, error) {
 	l := line{Position: c.Position, ID: c.ID, At: c.At, Parts: make([]part, len(c.Parts))}
 	if !c.Cause.IsZero() {
@@ -67,7 +74,12 @@ func Encode(c eventlog.Positioned) ([]byte, error) {
 	}
 	text, err := json.Marshal(l, jsontext.PreserveRawStrings(true))
 	if err != nil {
-		return nil, fmt.Errorf("write commit %s as a line: %w", c.ID, err)
+		return nil, fmt.Errorf("write commit %s as a line: %w: %w", c.ID, ErrText, err)
+	}
+	for _, p := range c.Parts {
+		if !bytes.Contains(text, p.Body) {
+			return nil, fmt.Errorf("write commit %s as a line: %w: %s at version %d", c.ID, ErrText, p.Stream, p.Version)
+		}
 	}
 	return append(text, '\n'), nil
 }
