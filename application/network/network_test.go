@@ -238,7 +238,7 @@ func TestASupplyIsShownFromItsGrantToItsTicket(t *testing.T) {
 	if s, _ := h.Session("s-1"); s.Ticket.Revision != 1 || s.Amount != 1_500_000 {
 		t.Fatalf("revised it is %+v", s)
 	}
-	if m := h.lastMessage(); m.Level != network.Warning || m.Text != "ticket D-7 at CP-1 corrected: 5.000 kWh, 1.50 EUR, 0.30 EUR more" {
+	if m := h.lastMessage(); m.Level != network.Warning || m.Text != "ticket D-7 at CP-1 corrected: 5 kWh, 1.5 EUR, 0.3 EUR more" {
 		t.Fatalf("the message is %q", m.Text)
 	}
 }
@@ -458,7 +458,7 @@ func TestWhatPeopleRead(t *testing.T) {
 		{nil, "session-s", session.SupplyAuthorized{Point: "CP-1", Driver: "D-7", Price: price}, network.Info, "D-7 may supply at CP-1 for 0.30 EUR/kWh"},
 		{func(h *history) *history { return h.working("CP-1").granted("CP-1", "D-7", "s") }, "session-s", session.SupplyStarted{}, network.Info, "D-7 supplies at CP-1"},
 		{func(h *history) *history { return h.working("CP-1").granted("CP-1", "D-7", "s") }, "session-s", session.EndDecided{Cause: session.CauseFault}, network.Info, "D-7 at CP-1 is ended: KO"},
-		{func(h *history) *history { return h.working("CP-1").granted("CP-1", "D-7", "s") }, "session-s", session.TicketIssued{Energy: 7_350_499, Amount: 2_205_000, Reason: "FINISHED"}, network.Info, "ticket D-7 at CP-1: 7.350 kWh, 2.21 EUR, FINISHED"},
+		{func(h *history) *history { return h.working("CP-1").granted("CP-1", "D-7", "s") }, "session-s", session.TicketIssued{Energy: 7_350_499, Amount: 2_205_000, Reason: "FINISHED"}, network.Info, "ticket D-7 at CP-1: 7.350499 kWh, 2.205 EUR, FINISHED"},
 	} {
 		h := given(t)
 		if c.given != nil {

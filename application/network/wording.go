@@ -56,10 +56,10 @@ func sessionMessage(r *record, event session.Event) Message {
 		return Message{Text: fmt.Sprintf("%s at %s is ended: %s", driver, point, e.Cause)}
 	case session.TicketIssued:
 		return Message{Text: fmt.Sprintf("ticket %s at %s: %s kWh, %s EUR, %s", driver, point,
-			KWh(e.Energy, 3), EUR(e.Amount), e.Reason)}
+			e.Energy, e.Amount, e.Reason)}
 	case session.TicketRevised:
 		return Message{Level: Warning, Text: fmt.Sprintf("ticket %s at %s corrected: %s kWh, %s EUR, %s EUR more", driver, point,
-			KWh(e.EnergyAfter, 3), EUR(e.AmountAfter), EUR(e.AmountDifference))}
+			e.EnergyAfter, e.AmountAfter, e.AmountDifference)}
 	}
 	return Message{}
 }
