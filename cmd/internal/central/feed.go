@@ -3,6 +3,7 @@ package central
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -111,7 +112,13 @@ func (f *feed) handle(ctx context.Context, p central.Publication) error {
 			// A turn before this one was stored and not told: its record will come again, but
 			// what is shown must not wait for it.
 			var err error
-			if parts, err = f.central.Restore(ctx, part.Stream); err != nil {
+			parts, err = f.central.Restore(ctx, part.Stream)
+			if errors.Is(err, eventlog.ErrDamaged) {
+				// What is shown of it is stale; its messages must go out all the same.
+				f.network.Say(part.At, network.Alert, err.Error())
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -229,8 +236,10 @@ type signs struct {
 }
 
 func (s *signs) Heard(ctx context.Context, point domain.PointID, sign central.Sign) error {
-	s.feed.mu.Lock()
-	s.feed.network.Heard(point, sign.HeardAt)
-	s.feed.mu.Unlock()
+	if sign.HeardAt != 0 { // a report from before Central's start may be no sign of life
+		s.feed.mu.Lock()
+		s.feed.network.Heard(point, sign.HeardAt)
+		s.feed.mu.Unlock()
+	}
 	return s.Signs.Heard(ctx, point, sign)
 }
