@@ -65,16 +65,18 @@ func (l *Lane) Take(ctx context.Context, now domain.UnixMillis, received message
 		if err == nil {
 			return nil
 		}
-		l.forget(t.point, t.session)
 		var later *laterError
 		var conflict *eventlog.ConflictError
 		var rejected *message.RejectedError
+		if !errors.As(err, &rejected) || len(t.writers()) > 0 {
+			l.forget(t.point, t.session)
+		}
 		switch {
 		case errors.As(err, &later):
 			at = later.at
 		case errors.As(err, &conflict), errors.Is(err, errStale):
 			// Another Central wrote: decide again on what it wrote.
-		case errors.As(err, &rejected):
+		case rejected != nil:
 			return err
 		case errors.Is(err, eventlog.ErrDamaged) && !t.telling:
 			return &message.RejectedError{Reason: err}

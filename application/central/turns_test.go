@@ -202,6 +202,9 @@ func TestASampleThatIsNotNewerIsIgnoredAndCountedInTheNextLifecycleEvent(t *test
 	w.when(seconds(5), sample(dans, 4, 8, seconds(5))).ignores(session.ErrNotNewer)
 	w.when(seconds(5), sample(dans, 5, 9, seconds(5))).ignores(session.ErrNotNewer)
 	w.when(seconds(5), sample(dans, 6, 7, seconds(5))).ignores(session.ErrRunsBackwards)
+	stranger := sample(dans, 7, 10, seconds(5))
+	stranger.Driver = eva
+	w.when(seconds(5), stranger).rejects(session.ErrForeignDriver) // and forgets nothing
 	w.when(seconds(6), health(message.HealthKO)).stores(
 		ofPoint(chargingpoint.FaultReported{ReportedAt: seconds(6)}, stopOrdered(seconds(6), "KO")),
 		ofSession(dans, session.EndDecided{
