@@ -44,7 +44,7 @@ type serve struct {
 	Port         int                     `env:"CENTRAL_PORT" default:"7000" max:"65535" placeholder:"PORT" help:"Port to listen on for it."`
 	Log          string                  `default:"evcharging-data" placeholder:"DIR" help:"Folder of the embedded event log; it is made where it is missing."`
 	Mongo        string                  `env:"MONGO_URI" placeholder:"URI" help:"MongoDB for projections. Not supported by this version: it is named in a warning."`
-	HTTP         string                  `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only; 'off' for none."`
+	HTTP         pagesAddress            `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only; 'off' for none."`
 	Secrets      string                  `placeholder:"FILE" help:"File of lines 'id secret': only these points are let in. Without it the network is open."`
 	TakeUp       time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long a granted supply may take to begin, plugging in included."`
 	Silence      time.Duration           `default:"60s" min:"5s" placeholder:"DURATION" help:"How long a running supply may be without a report before it ends as DISCONNECTED."`
@@ -58,11 +58,11 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 		Kafka:       kafka.Config{Brokers: c.Kafka, ClientID: "ev-central"},
 		LogDir:      s.Log,
 		Listen:      net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
-		HTTP:        s.HTTP,
+		HTTP:        string(s.HTTP),
 		SecretsFile: s.Secrets,
 		Patience:    session.Patience{TakeUp: s.TakeUp, Silence: s.Silence, FinalReport: s.FinalReport}, DefaultPrice: s.DefaultPrice,
 	}
-	if s.HTTP == "off" {
+	if s.HTTP == noPages {
 		config.HTTP = ""
 	}
 	var warnings []string
@@ -70,6 +70,24 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 		warnings = append(warnings, "MongoDB is not supported by this version: the event log is embedded, in "+s.Log)
 	}
 	return central.Run(ctx, p, config, c.LogLevel, warnings)
+}
+
+// noPages stands for no address.
+const noPages = "off"
+
+type pagesAddress string
+
+// UnmarshalText takes host:port; the host may be empty.
+func (a *pagesAddress) UnmarshalText(text []byte) error {
+	*a = pagesAddress(text)
+	if *a == noPages {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(string(*a))
+	if _, notAPort := strconv.ParseUint(port, 10, 16); err != nil || notAPort != nil {
+		return fmt.Errorf("%q is no address (an address is host:port)", *a)
+	}
+	return nil
 }
 
 type target struct {
@@ -123,14 +141,16 @@ func kafkaOf(c *commandLine, p *program.Process) kafka.Config {
 }
 
 type pages struct {
-	HTTP string `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of a running Central's pages."`
+	HTTP pagesAddress `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of a running Central's pages."`
 }
+
+func (p pages) client() http.Client { return http.Client{Address: string(p.HTTP)} }
 
 type points struct{ pages }
 
 // Run lists the points.
 func (s *points) Run(ctx context.Context, p *program.Process) error {
-	points, err := http.Client{Address: s.HTTP}.Points(ctx)
+	points, err := s.client().Points(ctx)
 	if err != nil {
 		return err
 	}
@@ -142,7 +162,7 @@ type sessions struct{ pages }
 
 // Run lists sessions.
 func (s *sessions) Run(ctx context.Context, p *program.Process) error {
-	sessions, err := http.Client{Address: s.HTTP}.Sessions(ctx)
+	sessions, err := s.client().Sessions(ctx)
 	if err != nil {
 		return err
 	}
@@ -157,7 +177,7 @@ type ticket struct {
 
 // Run shows a bill.
 func (s *ticket) Run(ctx context.Context, p *program.Process) error {
-	session, err := http.Client{Address: s.HTTP}.Session(ctx, domain.SessionID(s.Session))
+	session, err := s.client().Session(ctx, domain.SessionID(s.Session))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
 
 	"evcharging/cmd/internal/program"
@@ -25,7 +27,22 @@ type run struct {
 
 // Run runs the network until ctx ends or somebody quits.
 func (r *run) Run(ctx context.Context, p *program.Process, c *commandLine) error {
+	if err := checkHost(r.Host); err != nil {
+		return program.UsageError(fmt.Errorf("--host: %w", err))
+	}
 	return start(ctx, p, *r, c.LogLevel)
+}
+
+// checkHost is nil where a network can listen on a host and others can be told it.
+func checkHost(host string) error {
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("%q can't be told to others: give the name or address under which they reach this machine", host)
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return fmt.Errorf("it is no address of this machine: %w", err)
+	}
+	return listener.Close()
 }
 
 func main() {

@@ -22,6 +22,7 @@ import (
 	"evcharging/application/central"
 	"evcharging/application/message"
 	"evcharging/application/network"
+	"evcharging/cmd/internal/program"
 	"evcharging/domain"
 	"evcharging/domain/session"
 )
@@ -89,11 +90,9 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	if config.SecretsFile != "" {
 		file, err := readSecrets(config.SecretsFile)
 		if err != nil {
-			return nil, err
+			return nil, program.UsageError(fmt.Errorf("--secrets: %w", err))
 		}
 		known = file
-	} else {
-		n.logger.Warn("the network is open: every point is let in (--secrets FILE asks points for a proof)")
 	}
 	if n.log, err = bbolt.Open(config.LogDir, bbolt.Options{}); err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func (o *Operator) Ready(ctx context.Context) error {
 	case <-o.ready:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

@@ -26,6 +26,9 @@ func Run(ctx context.Context, p *program.Process, config Config, level slog.Leve
 	for _, w := range warnings {
 		logger.Warn(w)
 	}
+	if config.SecretsFile == "" {
+		logger.Warn("the network is open: every point is let in (--secrets FILE asks points for a proof)")
+	}
 	node, err := Start(ctx, config)
 	if err != nil {
 		return err
@@ -90,29 +93,33 @@ func (l *Logger) say(level network.Level, text string) {
 }
 
 // Ask is an operator's subcommand: it posts a command for a point, or for each that is
-// registered, and prints the answers.
+// registered, and prints the answers. A broker that is away is waited for as long as an answer.
 func Ask(ctx context.Context, p *program.Process, config kafka.Config, point string, c message.Control) error {
-	transport, err := kafka.Connect(ctx, config)
+	all := strings.EqualFold(point, allPoints)
+	points := []domain.PointID{domain.PointID(point)}
+	if err := domain.CheckID(points[0]); err != nil {
+		return program.UsageError(err)
+	}
+	reaching, reached := context.WithTimeoutCause(ctx, answerWithin, ErrSilent)
+	defer reached()
+	transport, err := kafka.Connect(reaching, config)
 	if err != nil {
 		return err
 	}
 	defer transport.Close()
-	points := []domain.PointID{domain.PointID(point)}
-	if strings.EqualFold(point, allPoints) {
-		if points, err = registered(ctx, transport); err != nil {
+	if all {
+		if points, err = registered(reaching, transport); err != nil {
 			return err
 		}
 		if len(points) == 0 {
 			return errors.New("no point is registered")
 		}
-	} else if err := domain.CheckID(points[0]); err != nil {
-		return program.UsageError(err)
 	}
 	listening, stop := context.WithCancel(ctx)
 	operator := StartOperator(listening, transport)
 	defer operator.wait()
 	defer stop()
-	if err := operator.Ready(ctx); err != nil {
+	if err := operator.Ready(reaching); err != nil {
 		return err
 	}
 	var errs []error

@@ -40,7 +40,7 @@ func readSecrets(path string) (secrets, error) {
 		id, secret, ok := strings.Cut(line, " ")
 		secret = strings.TrimSpace(secret)
 		if err := domain.CheckID(domain.PointID(id)); err != nil || !ok || secret == "" {
-			return nil, fmt.Errorf("%w: line %d of %s is none", ErrSecrets, n, path)
+			return nil, fmt.Errorf("%w: line %d of %s is not one", ErrSecrets, n, path)
 		}
 		if _, twice := all[domain.PointID(id)]; twice {
 			return nil, fmt.Errorf("%w: line %d of %s has %s a second time", ErrSecrets, n, path, id)

@@ -3,15 +3,21 @@ package driver
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"evcharging/adapters/kafka"
 	"evcharging/application/driver"
 	"evcharging/application/message"
 )
 
+// pointsWithin is how long the broker may take to tell of the points.
+const pointsWithin = 10 * time.Second
+
 // Points is the table of the points of a network as Central last published them: the free
-// ones, or all.
+// ones, or all. A broker that is away is waited for, ten seconds at most.
 func Points(ctx context.Context, c kafka.Config, all bool) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pointsWithin)
+	defer cancel()
 	transport, err := kafka.Connect(ctx, c)
 	if err != nil {
 		return "", err

@@ -32,7 +32,7 @@ func mappers() []kong.Option {
 func text[T any](parse func(string) (T, error)) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
-		if err := ctx.Scan.PopValueInto("value", &text); err != nil {
+		if err := ctx.Scan.PopValueInto("a", &text); err != nil {
 			return err
 		}
 		value, err := parse(strings.TrimSpace(text))
