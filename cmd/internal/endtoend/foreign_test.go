@@ -33,18 +33,24 @@ var referenceTopics = []string{
 func newReferenceWorld(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
-	wanted := make([]kafka.TopicConfig, len(referenceTopics))
-	for i, name := range referenceTopics {
-		wanted[i] = kafka.TopicConfig{Topic: name, NumPartitions: 1, ReplicationFactor: 1}
+	w.makeTopics(1, referenceTopics...)
+	return w
+}
+
+// makeTopics makes topics with so many partitions each, and nothing else said of them.
+func (w *world) makeTopics(partitions int, names ...string) {
+	w.t.Helper()
+	wanted := make([]kafka.TopicConfig, len(names))
+	for i, name := range names {
+		wanted[i] = kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}
 	}
 	made, err := w.client.CreateTopics(context.Background(), &kafka.CreateTopicsRequest{Topics: wanted})
 	if err == nil {
 		err = errors.Join(slices.Collect(maps.Values(made.Errors))...)
 	}
 	if err != nil {
-		t.Fatal("make the topics:", err)
+		w.t.Fatal("make the topics:", err)
 	}
-	return w
 }
 
 // timestamps sets who stamps a topic's records: LogAppendTime or CreateTime.
@@ -215,6 +221,29 @@ func (w *world) lag(topic string) int64 {
 	return lag
 }
 
+// taken is a record that was fetched: unlike a reader it tells a null from an empty value.
+func (w *world) taken(topic string, partition int, r *kafka.Record) record {
+	w.t.Helper()
+	bytesOf := func(b kafka.Bytes) []byte {
+		if b == nil {
+			return nil
+		}
+		all, err := kafka.ReadAll(b)
+		if err != nil {
+			w.t.Fatal("read a record:", err)
+		}
+		return append([]byte{}, all...)
+	}
+	taken := record{
+		Topic: topic, Partition: partition, Offset: r.Offset, At: r.Time, Headers: map[string]string{},
+		Key: string(bytesOf(r.Key)), Value: bytesOf(r.Value),
+	}
+	for _, h := range r.Headers {
+		taken.Headers[h.Key] = string(h.Value)
+	}
+	return taken
+}
+
 // result is how a program ended that was waited for.
 type result struct {
 	stdout, stderr string
@@ -323,4 +352,28 @@ func disturb(t *testing.T, port, half string) {
 		}
 		conn.Close()
 	}
+}
+
+// say says something on a new connection, with the end of file behind it, and gives all
+// that is answered.
+func (w *world) say(port, what string) string {
+	w.t.Helper()
+	conn := dial(w.t, port)
+	defer conn.Close()
+	if _, err := io.WriteString(conn, what); err != nil {
+		w.t.Fatal(err)
+	}
+	_ = conn.CloseWrite() // who has been told enough may have hung up
+	answer, _ := io.ReadAll(conn)
+	return string(answer)
+}
+
+// file writes a file into the world's folder.
+func (w *world) file(name, content string) string {
+	w.t.Helper()
+	path := filepath.Join(w.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
 }

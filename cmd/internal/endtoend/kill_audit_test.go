@@ -56,11 +56,7 @@ func (w *world) read(topic string) []record {
 				if err != nil {
 					w.t.Fatalf("read %s/%d at %d: %v", topic, partition.ID, next, err)
 				}
-				value, err := io.ReadAll(r.Value)
-				if err != nil {
-					w.t.Fatal("read a record:", err)
-				}
-				all = append(all, record{Topic: topic, Partition: partition.ID, Offset: r.Offset, Value: value, At: r.Time})
+				all = append(all, w.taken(topic, partition.ID, r))
 				next = r.Offset + 1
 			}
 			if next >= fetched.HighWatermark {
