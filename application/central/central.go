@@ -3,6 +3,7 @@ package central
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"evcharging/application/eventlog"
 	"evcharging/domain"
@@ -23,6 +24,9 @@ type Central struct {
 	Secrets Secrets
 	// Patience says how long sessions wait.
 	Patience session.Patience
+	// Lease is for how long a sign of life counts where its Monitor gives a lease; 0: for as
+	// long as the Monitor says.
+	Lease time.Duration
 	// DefaultPrice is that of a registration without one.
 	DefaultPrice domain.MicroEurosPerKWh
 	// NewID makes a UUIDv7 for a commit decided at an instant.

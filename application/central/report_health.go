@@ -26,7 +26,7 @@ func (t *turn) reportHealth(ctx context.Context, m message.Health) (verdict, err
 	}
 	report := chargingpoint.Report{
 		Healthy:    m.Status != message.HealthKO,
-		Lease:      time.Duration(m.LeaseSeconds) * time.Second,
+		Lease:      t.leaseOf(m),
 		ReportedAt: t.received.Source.Timestamp,
 		LastHeard:  last.ReportedAt,
 	}
@@ -39,4 +39,12 @@ func (t *turn) reportHealth(ctx context.Context, m message.Health) (verdict, err
 		t.heard = func() error { return t.Signs.Heard(ctx, m.Point, sign) }
 	}
 	return v, err
+}
+
+// leaseOf is for how long a report is a sign of life; 0: it gives no lease.
+func (t *turn) leaseOf(m message.Health) time.Duration {
+	if m.LeaseSeconds != 0 && t.Lease != 0 {
+		return t.Lease
+	}
+	return time.Duration(m.LeaseSeconds) * time.Second
 }

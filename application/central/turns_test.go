@@ -81,6 +81,23 @@ func TestAnotherLeaseIsStored(t *testing.T) {
 		sends(state(chargingpoint.Activated, seconds(5), 4))
 }
 
+func TestTheNetworksLeaseStandsOverTheMonitorsWhereItGivesOne(t *testing.T) {
+	w := newWorld(t)
+	w.central.Lease = time.Minute
+	w.given(seconds(0), registration(cheap))
+	w.when(seconds(1), health(message.HealthOK)).
+		stores(ofPoint(
+			chargingpoint.PointConnected{Lease: time.Minute, ReportedAt: seconds(1)},
+			chargingpoint.FaultCleared{ReportedAt: seconds(1)},
+		)).
+		sends(state(chargingpoint.Activated, seconds(1), 3))
+	silent := health(message.HealthOK)
+	silent.LeaseSeconds = 0
+	w.when(seconds(5), silent).
+		stores(ofPoint(chargingpoint.LeaseChanged{Lease: 0})).
+		sends(state(chargingpoint.Activated, seconds(5), 4))
+}
+
 func TestAFaultOfAFreePointIsShown(t *testing.T) {
 	w := free(t)
 	w.when(seconds(5), health(message.HealthKO)).

@@ -46,6 +46,7 @@ type serve struct {
 	Mongo        string                  `env:"MONGO_URI" placeholder:"URI" help:"MongoDB for projections. Not supported by this version: it is named in a warning."`
 	HTTP         pagesAddress            `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only; 'off' for none."`
 	Secrets      string                  `placeholder:"FILE" help:"File of lines 'id secret': only these points are let in. Without it the network is open."`
+	Lease        time.Duration           `default:"0s" max:"1h" placeholder:"DURATION" help:"How long a Monitor's sign of life counts, where it gives a lease; 0s: as long as the Monitor says."`
 	TakeUp       time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long a granted supply may take to begin, plugging in included."`
 	Silence      time.Duration           `default:"60s" min:"5s" placeholder:"DURATION" help:"How long a running supply may be without a report before it ends as DISCONNECTED."`
 	FinalReport  time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long Central waits for the final report of a supply that it ended."`
@@ -60,7 +61,7 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 		Listen:      net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
 		HTTP:        string(s.HTTP),
 		SecretsFile: s.Secrets,
-		Patience:    session.Patience{TakeUp: s.TakeUp, Silence: s.Silence, FinalReport: s.FinalReport}, DefaultPrice: s.DefaultPrice,
+		Patience:    session.Patience{TakeUp: s.TakeUp, Silence: s.Silence, FinalReport: s.FinalReport}, Lease: s.Lease, DefaultPrice: s.DefaultPrice,
 	}
 	if s.HTTP == noPages {
 		config.HTTP = ""

@@ -3,6 +3,7 @@ package central
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,6 +58,10 @@ func (n *Node) Commands() []console.Command {
 				open, closed := n.feed.Sessions()
 				return console.Sessions(append(open, closed...)), nil
 			},
+		},
+		{
+			Name: "ignored", Help: "counts what was ignored since the start, by rule",
+			Run: func(context.Context, console.Call) (string, error) { return n.countIgnored(), nil },
 		},
 		{
 			Name: "ticket", Args: []console.Arg{{Name: "SESSION", Values: n.sessionIDs}}, Help: "shows a session's bill",
@@ -132,6 +137,19 @@ func (n *Node) start(ctx context.Context, call console.Call) (string, error) {
 		return "", err
 	}
 	return Describe(answer), nil
+}
+
+// countIgnored lists the rules by which something was ignored, and how often.
+func (n *Node) countIgnored() string {
+	counts := n.ignored.Counts()
+	if len(counts) == 0 {
+		return "nothing was ignored"
+	}
+	var lines []string
+	for _, rule := range slices.Sorted(maps.Keys(counts)) {
+		lines = append(lines, fmt.Sprintf("%6d  %s", counts[rule], rule))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (n *Node) pointIDs() []string {

@@ -43,6 +43,8 @@ type Config struct {
 	SecretsFile string
 	// Patience says how long sessions wait.
 	Patience session.Patience
+	// Lease is central.Central's.
+	Lease time.Duration
 	// DefaultPrice is that of a registration without one.
 	DefaultPrice domain.MicroEurosPerKWh
 	Logger       *slog.Logger
@@ -94,7 +96,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		}
 		known = file
 	}
-	if n.log, err = bbolt.Open(config.LogDir, bbolt.Options{}); err != nil {
+	if n.log, err = bbolt.Open(config.LogDir, bbolt.Options{Logger: config.Logger}); err != nil {
 		return nil, err
 	}
 	// Listen before anything is said to be ready: a taken port is a clear word at once.
@@ -114,7 +116,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	heard := &signs{}
 	core := &central.Central{
 		Log: n.log, Codec: eventjson.Codec{}, Signs: heard, Listening: n.listening, Ignored: n.ignored,
-		Secrets: known, Patience: config.Patience, DefaultPrice: config.DefaultPrice, NewID: newID,
+		Secrets: known, Patience: config.Patience, Lease: config.Lease, DefaultPrice: config.DefaultPrice, NewID: newID,
 	}
 	deadlines := memory.NewDeadlines(heard)
 	n.feed = newFeed(core, deadlines)
