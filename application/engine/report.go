@@ -30,8 +30,9 @@ type outbox struct {
 	onTheWay *Batch
 	// leaving is how many of dones, the first ones, are in it.
 	leaving int
-	// failures are those since the last success.
+	// failures are those since the last success, told that they were said.
 	failures int
+	told     bool
 	pause    time.Duration
 	retryAt  domain.UnixMillis
 }
@@ -89,15 +90,17 @@ func (e *Engine) sent(in Sent, now domain.UnixMillis) {
 		b.dones = slices.Concat(gone, asked)
 		b.pause = min(max(2*b.pause, time.Second), maxPause)
 		b.retryAt = now.Add(b.pause)
-		if b.failures++; b.failures == worthSaying {
+		// A broker that is known to be away has been said to be.
+		if b.failures++; b.failures >= worthSaying && e.linkUp && !b.told {
+			b.told = true
 			e.warn("reports can't be sent, they wait in the journal and are tried again: %v", in.Err)
 		}
 		return
 	}
-	if b.failures >= worthSaying {
+	if b.told {
 		e.say("reports are sent again")
 	}
-	b.failures, b.pause, b.retryAt = 0, 0, 0
+	b.failures, b.told, b.pause, b.retryAt = 0, false, 0, 0
 	for _, m := range batch.Messages {
 		e.delivered(m)
 	}
@@ -123,7 +126,7 @@ func (e *Engine) delivered(m message.Message) {
 // link has what waits sent as soon as the broker is there again.
 func (e *Engine) link(in Link) {
 	if in.Up && !e.linkUp {
-		e.outbox.pause, e.outbox.retryAt = 0, 0
+		e.outbox.failures, e.outbox.pause, e.outbox.retryAt = 0, 0, 0
 	}
 	e.linkUp = in.Up
 }

@@ -101,6 +101,13 @@ func TestGivenAnOutageThenItIsSaidOnceAndItsEndOnce(t *testing.T) {
 	p.step(engine.Link{Up: true})
 	p.step(engine.Link{Up: true})
 	p.seconds(10)
+	if len(p.said) > 0 {
+		t.Fatalf("whoever knows of the outage has said it; said again: %q", p.said)
+	}
+	p.away = true // and the broker answers all the same
+	p.seconds(60)
+	p.away = false
+	p.seconds(10)
 	want := []string{"reports can't be sent, they wait in the journal and are tried again: the broker is away", "reports are sent again"}
 	if !slices.Equal(p.said, want) {
 		t.Fatalf("said: %q", p.said)

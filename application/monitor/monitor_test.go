@@ -407,6 +407,13 @@ func TestOneNoticeForEachChange(t *testing.T) {
 	p.away = false
 	p.step(monitor.Link{Up: true})
 	p.seconds(20)
+	if n := len(p.said); n != 3 {
+		t.Fatalf("whoever knows of the outage has said it; said again: %q", p.said[3:])
+	}
+	p.away = true // and the broker answers all the same
+	p.seconds(60)
+	p.away = false
+	p.seconds(20)
 	want := []string{
 		"the Engine does not answer", "the Engine reports a fault", "the Engine works",
 		"Central can't be told of the point, trying again: the broker is away", "Central is told of the point again",

@@ -28,8 +28,9 @@ type reports struct {
 	changedMeanwhile bool
 
 	linkUp bool
-	// failures are those since the last success.
+	// failures are those since the last success, told that they were said.
 	failures int
+	told     bool
 	pause    time.Duration
 	retryAt  domain.UnixMillis
 }
@@ -96,15 +97,17 @@ func (m *Monitor) sent(in Sent, now domain.UnixMillis) {
 	if in.Err != nil {
 		r.pause = pause(r.pause, m.longestPause())
 		r.retryAt = now.Add(r.pause)
-		if r.failures++; r.failures == worthSaying {
+		// A broker that is known to be away has been said to be.
+		if r.failures++; r.failures >= worthSaying && r.linkUp && !r.told {
+			r.told = true
 			m.warn("Central can't be told of the point, trying again: %v", in.Err)
 		}
 		return
 	}
-	if r.failures >= worthSaying {
+	if r.told {
 		m.say("Central is told of the point again")
 	}
-	r.failures, r.pause, r.retryAt = 0, 0, 0
+	r.failures, r.told, r.pause, r.retryAt = 0, false, 0, 0
 	for _, sent := range batch {
 		switch sent := sent.(type) {
 		case message.Registration:
@@ -124,7 +127,7 @@ func (m *Monitor) sent(in Sent, now domain.UnixMillis) {
 func (m *Monitor) link(in Link, now domain.UnixMillis) {
 	r := &m.reports
 	if in.Up && !r.linkUp {
-		r.pause, r.retryAt, r.healthAt = 0, 0, now
+		r.failures, r.pause, r.retryAt, r.healthAt = 0, 0, 0, now
 	}
 	r.linkUp = in.Up
 }

@@ -220,15 +220,14 @@ func (p poster) Post(ctx context.Context, controls []message.Control) error {
 	return p.transport.Send(ctx, messages...)
 }
 
-func (n *Node) brokerChanged(up bool, err error) {
+// brokerChanged takes in that the broker was lost or found; the transport's log says it.
+func (n *Node) brokerChanged(up bool, _ error) {
 	n.listening.Deaf(now())
 	if up {
 		n.warn("broker", "")
-		n.feed.say(network.Info, "the broker answers again")
-		return
+	} else {
+		n.warn("broker", "the broker is away")
 	}
-	n.warn("broker", "the broker is away")
-	n.feed.say(network.Alert, fmt.Sprintf("the broker is away: %v", err))
 }
 
 // warn sets or, with an empty text, takes back a warning.

@@ -1,0 +1,97 @@
+package endtoend
+
+import (
+	"strings"
+	"testing"
+
+	"evcharging/domain"
+	"evcharging/domain/chargingpoint"
+	"evcharging/domain/session"
+)
+
+// saysOnce checks that a program has said exactly once that the broker was lost, and found,
+// and that no sentence came twice.
+func (p *process) saysOnce() {
+	p.t.Helper()
+	for _, text := range []string{"Kafka can't be reached", "Kafka is reached again"} {
+		if n := strings.Count(p.output(), text); n != 1 {
+			p.t.Errorf("%s says %d times %q:\n%s", p.name, n, text, p.output())
+		}
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(p.output()) {
+		if level, text, ok := strings.Cut(line, "level="); !ok || !strings.HasPrefix(text, "WARN") {
+			continue
+		} else if seen[text] {
+			p.t.Errorf("%s repeats %s after %s", p.name, text, level)
+		} else {
+			seen[text] = true
+		}
+	}
+}
+
+// measures waits until an Engine has measured for so many seconds more.
+func (w *world) measures(point domain.PointID, seconds int64) {
+	w.t.Helper()
+	before := w.journal(point).Last.Seq
+	eventually(w.t, "the Engine goes on measuring", func() bool { return w.journal(point).Last.Seq >= before+seconds })
+}
+
+// While the broker is away, longer than a lease and than any session may be silent,
+// everybody tries again and says so once, and what is to be reported waits in the Engines'
+// journals. When it is back nothing was lost and nobody was stopped.
+func TestABrokerThatIsAwayLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.central("--silence", "5s", "--take-up", "5s")
+	full := w.shortLease(c, "CP-FULL", "--battery", "0.02")
+	running := w.shortLease(c, "CP-RUNNING")
+	idle := w.shortLease(c, "CP-IDLE")
+	w.listen("ev.supply.telemetry", "ev.supply.request", "ev.supply.ticket")
+	drive := func(driver, cp string) *process { return w.run("ev-driver", "--driver-id", driver, "--cp", cp) }
+	onRunning := drive("D-RUNNING", "CP-RUNNING")
+	w.supplying("D-RUNNING", 1)
+	onFull := drive("D-FULL", "CP-FULL")
+	w.supplying("D-FULL", 1)
+
+	w.stopBroker()
+	onIdle := drive("D-IDLE", "CP-IDLE")
+	w.measures("CP-RUNNING", 4)
+	full.engine.types("status")
+	full.engine.says("1 final reports wait for Kafka")
+	w.measures("CP-RUNNING", 4)
+	sent := len(w.all("ev.supply.telemetry", map[string]any{"driver_id": "D-RUNNING"}))
+	w.restartBroker()
+
+	w.supplying("D-RUNNING", sent+2)
+	w.supplying("D-IDLE", 1)
+	if status := onFull.wait(patience); status != 0 {
+		t.Errorf("the driver whose supply ended in the outage ended with status %d", status)
+	}
+	for _, p := range []*point{running, idle} {
+		p.engine.types("unplug")
+	}
+	for _, driver := range []*process{onRunning, onIdle} {
+		if status := driver.wait(patience); status != 0 {
+			t.Errorf("%s ended with status %d", driver.name, status)
+		}
+	}
+	for _, p := range []*point{full, running, idle} {
+		c.shows(p.id, "ACTIVATED")
+		p.engine.saysOnce()
+		p.monitor.saysOnce()
+	}
+	c.saysOnce()
+	onRunning.saysOnce()
+
+	for _, e := range c.log() {
+		switch e := e.Event.(type) {
+		case session.EndDecided, chargingpoint.StopOrdered, chargingpoint.PointDisconnected:
+			t.Errorf("Central has decided %T %+v", e, e)
+		}
+	}
+	a := w.audit(c)
+	if s := a.session("D-FULL"); s.energy() != 20_000 || s.reason() != "FINISHED" {
+		t.Errorf("a battery of 0.02 kWh was filled, and the ticket is %+v", s.tickets)
+	}
+}
