@@ -10,8 +10,8 @@ import (
 	"evcharging/domain"
 )
 
-// file writes a driver's list and gives its path.
-func (w *world) file(name string, points ...domain.PointID) string {
+// list writes a driver's list and gives its path.
+func (w *world) list(name string, points ...domain.PointID) string {
 	w.t.Helper()
 	var text strings.Builder
 	for _, p := range points {
@@ -35,7 +35,7 @@ func TestADriverThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	w.listen("ev.supply.request", "ev.supply.telemetry", "ev.supply.ticket")
 	lines := []domain.PointID{"CP-001", "CP-002", "CP-002"}
 	run := func() *process {
-		return w.run("ev-driver", "--driver-id", "D-001", "--file", w.file("list", lines...), "--next-delay", "1")
+		return w.run("ev-driver", "--driver-id", "D-001", "--file", w.list("list", lines...), "--next-delay", "1")
 	}
 
 	// In the supply.
