@@ -3,6 +3,7 @@ package central_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -291,6 +292,71 @@ func TestAStreamThatCannotBeReadStopsNobodyElse(t *testing.T) {
 	if w.listening.Since() != 0 {
 		t.Error("a damaged stream is no outage")
 	}
+}
+
+// swapped is a codec that reads an event of the other aggregate.
+type swapped struct{ eventjson.Codec }
+
+func (s swapped) Decode(body []byte) (central.Envelope, error) {
+	e, err := s.Codec.Decode(body)
+	for i, event := range e.Events {
+		switch event.(type) {
+		case chargingpoint.Event:
+			e.Events[i] = session.SupplyStarted{}
+		case session.Event:
+			e.Events[i] = chargingpoint.PointReleased{}
+		}
+	}
+	return e, err
+}
+
+func TestAStreamWithEventsOfAnotherKindIsDamaged(t *testing.T) {
+	w := supplying(t)
+	w.lane, w.central.Codec = w.central.Lane(), swapped{}
+	w.when(seconds(4), sample(dans, 2, 2, seconds(4))).rejects(eventlog.ErrDamaged)
+	w.when(seconds(4), health(message.HealthKO)).rejects(eventlog.ErrDamaged)
+}
+
+func TestSignsOfLifeThatCannotBeReadStopTheTurn(t *testing.T) {
+	for name, m := range map[string]message.Message{
+		"a report": health(message.HealthKO), "a request": request(dan, danRequest), "a lease": leaseDeadline(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := free(t)
+			w.central.Signs = signsAway{}
+			w.when(seconds(20), m)
+			w.judged = true
+			if !errors.Is(w.outcome.err, errAway) || len(w.outcome.commits) > 0 {
+				t.Errorf("the record: %v, stored %v", w.outcome.err, w.outcome.commits)
+			}
+			if w.listening.Since() != seconds(20) {
+				t.Error("silence counts though nobody could be heard")
+			}
+		})
+	}
+}
+
+type signsAway struct{}
+
+func (signsAway) Heard(context.Context, domain.PointID, central.Sign) error { return errAway }
+func (signsAway) Last(context.Context, domain.PointID) (central.Sign, error) {
+	return central.Sign{}, errAway
+}
+
+func TestALaneThatKeepsTooMuchForgetsIt(t *testing.T) {
+	w := newWorld(t)
+	for i := range 10_000 {
+		m := registration(cheap)
+		m.Point = domain.PointID(fmt.Sprint("CP-", i))
+		if err := w.lane.Take(t.Context(), seconds(i), w.record(seconds(i), m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := len(w.lane.Kept()); kept > 5_000 {
+		t.Errorf("it keeps %d aggregates", kept)
+	}
+	w.when(seconds(10_000), func() message.Message { m := registration(cheap); m.Point = "CP-7"; return m }()).
+		ignores(chargingpoint.ErrUnchanged)
 }
 
 func TestWhatIsStoredIsNotRejectedWhereAProjectionIsDamaged(t *testing.T) {

@@ -106,4 +106,3 @@ var everyEvent = []any{
 	session.SupplyAuthorized{}, session.SupplyRefused{}, session.SupplyStarted{}, session.MeterValueRecorded{}, session.EndDecided{},
 	session.SupplyEnded{}, session.TicketIssued{}, session.TicketRevised{},
 }
-
