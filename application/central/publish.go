@@ -46,7 +46,7 @@ func (t *turn) messages(parts []Part) []message.Message {
 		_, isSession := sessionOf(part.Stream)
 		told = told || !isSession
 	}
-	if told {
+	if told && t.point.point.Known() { // what never registered has no public state
 		out = append(out, t.state())
 	}
 	if t.again != nil {
@@ -113,12 +113,9 @@ func (t *turn) ticket(part Part, revision int, endedAt domain.UnixMillis, energy
 // state is the public state of the turn's point: never a driver's id.
 func (t *turn) state() message.PointState {
 	p := t.point.point
-	location := noLocation
-	if r, ok := p.Registered(); ok {
-		location = r.Location
-	}
+	r, _ := p.Registered()
 	return message.PointState{
-		Point: p.ID(), Location: location, Price: p.Price(), State: string(p.State()),
+		Point: p.ID(), Location: r.Location, Price: p.Price(), State: string(p.State()),
 		UpdatedAt: p.UpdatedAt(), Version: int64(t.point.head.Version),
 		Control: t.asked, Refusal: t.refusal,
 	}

@@ -50,7 +50,8 @@ func TestTheFirstReportOfHealthConnectsThePoint(t *testing.T) {
 
 func TestHealthMayOvertakeTheRegistration(t *testing.T) {
 	w := newWorld(t)
-	w.given(seconds(1), health(message.HealthOK))
+	// What never registered has no public state: nobody may take it for a point to stop.
+	w.when(seconds(1), health(message.HealthOK)).sends()
 	w.when(seconds(2), registration(cheap)).
 		stores(ofPoint(chargingpoint.PointRegistered{Location: "Alcoy", Price: cheap, RecordedAt: seconds(2)})).
 		sends(state(chargingpoint.Activated, seconds(2), 3))

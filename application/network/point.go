@@ -11,8 +11,10 @@ import (
 
 // Point is a charging point as it is shown: a copy that nobody changes.
 type Point struct {
-	ID       domain.PointID
-	Location string
+	ID domain.PointID
+	// Registered is false where only its health was reported so far.
+	Registered bool
+	Location   string
 	// Price is what a supply granted now would cost; PriceSet tells that an operator set it.
 	Price    domain.MicroEurosPerKWh
 	PriceSet bool
@@ -81,10 +83,10 @@ var lowerStates = map[chargingpoint.State]string{
 
 // show copies what is shown of a point.
 func (n *Network) show(p *point) Point {
-	r, _ := p.Registered()
+	r, registered := p.Registered()
 	_, lease := p.Connected()
 	out := Point{
-		ID: p.ID(), Location: r.Location, Price: p.Price(), PriceSet: p.priceSet, State: p.state, Since: p.since,
+		ID: p.ID(), Registered: registered, Location: r.Location, Price: p.Price(), PriceSet: p.priceSet, State: p.state, Since: p.since,
 		UpdatedAt: p.UpdatedAt(), Version: p.version, Lease: lease, NotHeard: p.notHeard(),
 	}
 	if o, ok := p.Occupied(); ok {

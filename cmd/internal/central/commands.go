@@ -95,7 +95,7 @@ func ParsePrice(text string) (*domain.MicroEurosPerKWh, error) {
 func Describe(m message.Message) string {
 	switch m := m.(type) {
 	case message.PointState:
-		return fmt.Sprintf("%s is %s, %s EUR/kWh", m.Point, m.State, m.Price)
+		return fmt.Sprintf("%s is %s, %s EUR/kWh", m.Point, m.State, network.Price(m.Price))
 	case message.Answer:
 		return fmt.Sprintf("%s may supply %s: session %s", m.Point, m.Driver, m.Session)
 	}
@@ -116,7 +116,9 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 	}
 	var points []domain.PointID
 	for _, p := range n.feed.Points() {
-		points = append(points, p.ID)
+		if p.Registered {
+			points = append(points, p.ID)
+		}
 	}
 	if err := n.operator.AskEach(ctx, points, c, call.Progress); err != nil {
 		return "", err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -151,5 +152,6 @@ func registered(ctx context.Context, transport *kafka.Transport) ([]domain.Point
 			ids = append(ids, s.Point)
 		}
 	})
+	slices.Sort(ids)
 	return ids, err
 }
