@@ -333,6 +333,7 @@ func (p *point) startEngine() {
 	p.engine = p.w.run("ev-cp-e", append([]string{
 		"--id", p.id, "--host", "127.0.0.1", "--port", p.port, "--journal", filepath.Join(p.w.dir, "journal"),
 	}, p.engineArgs...)...)
+	p.engine.says("the Engine is up") // else its Monitor begins with a fault
 }
 
 func (p *point) startMonitor(args ...string) {
