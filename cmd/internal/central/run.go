@@ -93,6 +93,8 @@ func (l *Logger) say(level network.Level, text string) {
 	l.node.feed.say(level, text)
 }
 
+var errInterrupted = errors.New("interrupted before Central answered: it may carry the command out all the same")
+
 // Ask is an operator's subcommand: it posts a command for a point, or for each that is
 // registered, and prints the answers. A broker that is away is waited for as long as an answer.
 func Ask(ctx context.Context, p *program.Process, config kafka.Config, point string, c message.Control) error {
@@ -127,6 +129,9 @@ func Ask(ctx context.Context, p *program.Process, config kafka.Config, point str
 	for i, point := range points {
 		c.Point = point
 		answer, err := operator.Ask(ctx, c)
+		if ctx.Err() != nil {
+			err = errInterrupted // no success, whoever reads the exit status
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s %s: %w", c.Action, point, err))
 			if ctx.Err() != nil || errors.Is(err, ErrSilent) {
