@@ -269,7 +269,7 @@ func TestALogThatBreaksOffIsNotTakenForWhole(t *testing.T) {
 		response, err := nethttp.Get("http://" + serve(t, c) + "/log")
 		if err == nil {
 			_, err = io.Copy(io.Discard, response.Body)
-			response.Body.Close()
+			_ = response.Body.Close()
 		}
 		if err == nil {
 			t.Errorf("broken at %d: the client took it for whole", broken)
@@ -294,7 +294,9 @@ func TestAReaderThatLeavesEndsItsReading(t *testing.T) {
 	if _, err := bufio.NewReader(connection).ReadString('x'); err != nil {
 		t.Fatal(err)
 	}
-	connection.Close()
+	if err := connection.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-c.ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the reading ended with %v", err)
 	}
@@ -360,7 +362,9 @@ func TestTheClientSaysWhatIsWrong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		listener.Close()
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := (http.Client{Address: listener.Addr().String()}).Points(t.Context()); err == nil || !strings.Contains(err.Error(), "is it running") {
 			t.Errorf("%v", err)
 		}
@@ -383,7 +387,7 @@ func TestTheClientSaysWhatIsWrong(t *testing.T) {
 			}()
 			defer func() {
 				nethttp.DefaultClient.CloseIdleConnections()
-				server.Close()
+				_ = server.Close()
 				<-ended
 			}()
 			if _, err := (http.Client{Address: listener.Addr().String()}).Points(t.Context()); err == nil || !strings.Contains(err.Error(), "understand") {

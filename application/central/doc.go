@@ -6,7 +6,7 @@
 // commit tells the world. It is acknowledged by returning nil, last of all: a crash
 // anywhere means that the message comes again, and that finishes the turn. See turn.go
 // for the order of things, policies.go for what follows from what, publish.go for
-// what is sent.
+// what is sent, listening.go for when silence counts.
 //
 // Nothing here starts a goroutine, takes a lock or reads a clock. A Lane takes one turn
 // at a time; who calls keeps each point in one lane.
