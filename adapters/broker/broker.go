@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"syscall"
 
@@ -30,12 +31,15 @@ type Config struct {
 // Broker is a running broker. Its methods may be called at the same time.
 type Broker struct {
 	cluster *kfake.Cluster
+	folder  *os.File // nil without one
 	addr    string
 }
 
 var (
 	// ErrPortTaken tells that another program listens on the port.
 	ErrPortTaken = errors.New("the port is taken")
+	// ErrFolderInUse tells that another broker uses the folder.
+	ErrFolderInUse = errors.New("another broker uses the folder")
 	// ErrNotAdvertisable tells that clients can't be told where the broker is.
 	ErrNotAdvertisable = errors.New("a broker that listens on all addresses must be told the one to advertise")
 )
@@ -47,9 +51,9 @@ const (
 )
 
 // Start starts a broker and returns when it listens. The folder is made if need be, and
-// what it holds is served again. The errors are ErrPortTaken, ErrNotAdvertisable, and
-// those of the network and the file system.
-func Start(c Config) (*Broker, error) {
+// what it holds is served again. The errors are ErrPortTaken, ErrFolderInUse,
+// ErrNotAdvertisable, and those of the network and the file system.
+func Start(c Config) (_ *Broker, err error) {
 	host, portText, err := net.SplitHostPort(c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("the broker's address %q is not host:port, such as 127.0.0.1:9092", c.Addr)
@@ -73,7 +77,16 @@ func Start(c Config) (*Broker, error) {
 			"offsets.retention.minutes": strconv.Itoa(offsetsRetentionMinutes),
 		}),
 	}
+	var folder *os.File
 	if c.Dir != "" {
+		if folder, err = takeFolder(c.Dir); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				_ = folder.Close()
+			}
+		}()
 		opts = append(opts, kfake.DataDir(c.Dir), kfake.SyncWrites())
 	}
 	if c.Logger != nil {
@@ -88,7 +101,7 @@ func Start(c Config) (*Broker, error) {
 	}
 	s := &stamper{cluster: cluster}
 	cluster.ControlKey(int16(kmsg.Produce), s.control)
-	return &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0]}, nil
+	return &Broker{cluster: cluster, folder: folder, addr: cluster.ListenAddrs()[0]}, nil
 }
 
 // Addr is the advertised host and the port that clients connect to.
@@ -97,6 +110,9 @@ func (b *Broker) Addr() string { return b.addr }
 // Close stops the broker; with a folder, everything is written to it first. Closing again does nothing.
 func (b *Broker) Close() error {
 	b.cluster.Close()
+	if b.folder != nil {
+		_ = b.folder.Close()
+	}
 	return nil
 }
 

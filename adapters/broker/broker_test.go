@@ -286,6 +286,24 @@ func TestAPortThatIsTaken(t *testing.T) {
 	}
 }
 
+func TestAFolderThatIsInUse(t *testing.T) {
+	dir := t.TempDir()
+	first := start(t, broker.Config{Dir: dir})
+	if _, err := broker.Start(broker.Config{Addr: "127.0.0.1:0", Dir: dir}); !errors.Is(err, broker.ErrFolderInUse) {
+		t.Fatalf("a second broker on the folder: %v", err)
+	}
+	// A port that is taken leaves the folder free.
+	other := t.TempDir()
+	if _, err := broker.Start(broker.Config{Addr: first.Addr(), Dir: other}); !errors.Is(err, broker.ErrPortTaken) {
+		t.Fatalf("a port that is taken: %v", err)
+	}
+	start(t, broker.Config{Dir: other})
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, broker.Config{Dir: dir})
+}
+
 func TestAnAddressThatCannotBe(t *testing.T) {
 	for _, addr := range []string{"", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:70000"} {
 		if _, err := broker.Start(broker.Config{Addr: addr}); err == nil || !strings.Contains(err.Error(), "the broker's") {
