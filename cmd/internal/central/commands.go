@@ -120,7 +120,7 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 			points = append(points, p.ID)
 		}
 	}
-	if err := n.operator.AskEach(ctx, points, c, call.Progress); err != nil {
+	if err := n.operator.AskEach(ctx, points, c, func(done, total int, _ message.Message) { call.Progress(done, total) }); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s: %d points done", c.Action, len(points)), nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,29 +85,92 @@ func (o *Operator) hear(m message.Message) {
 	}
 }
 
+// together is how many points are asked at once; the answers come in their order.
+const together = 32
+
+// errInterrupted tells that whoever asked was stopped before the answer: it is no success.
+var errInterrupted = errors.New("interrupted before Central answered: it may carry the command out all the same")
+
 // Ask posts one record and waits for its answer: a PointState, or, of a start, an Answer.
 // ErrRefused with the reason where Central refused, ErrSilent where it did not answer.
-func (o *Operator) Ask(ctx context.Context, c message.Control) (message.Message, error) {
-	c.ID, c.By = uuid.NewString(), operatorName()
-	answer := make(chan message.Message, 1)
+func (o *Operator) Ask(ctx context.Context, c message.Control) (answer message.Message, err error) {
+	err = o.AskEach(ctx, []domain.PointID{c.Point}, c, func(_, _ int, m message.Message) { answer = m })
+	return answer, err
+}
+
+// AskEach asks the same of each point in turn and tells each answer as it comes. It goes on
+// after a point that was refused, and returns all errors.
+func (o *Operator) AskEach(ctx context.Context, points []domain.PointID, c message.Control, tell func(done, total int, answer message.Message)) error {
+	var errs []error
+	done := 0
+	c.By = operatorName()
+	for chunk := range slices.Chunk(points, together) {
+		asked, err := o.post(ctx, c, chunk)
+		for i, point := range chunk {
+			var answer message.Message
+			if err == nil {
+				answer, err = o.await(ctx, asked[i])
+			}
+			if ctx.Err() != nil {
+				err = errInterrupted
+			}
+			done++
+			if err == nil {
+				tell(done, len(points), answer)
+				continue
+			}
+			errs = append(errs, fmt.Errorf("%s %s: %w", c.Action, point, err))
+			if !errors.Is(err, ErrRefused) {
+				o.forget(asked[i:]) // nobody answers: not the next ones either
+				return errors.Join(errs...)
+			}
+			err = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// question is a record that was posted and not answered.
+type question struct {
+	id     string
+	answer chan message.Message // has room for one
+}
+
+// post posts a record for each point, in their order. Its questions are asked also where
+// the error says that it is not known whether they are.
+func (o *Operator) post(ctx context.Context, c message.Control, points []domain.PointID) ([]question, error) {
+	asked := make([]question, len(points))
+	records := make([]message.Message, len(points))
 	o.mu.Lock()
-	o.waiting[c.ID] = answer
+	for i, point := range points {
+		asked[i] = question{uuid.NewString(), make(chan message.Message, 1)}
+		c.Point, c.ID = point, asked[i].id
+		o.waiting[c.ID], records[i] = asked[i].answer, c
+	}
 	o.mu.Unlock()
-	defer func() {
-		o.mu.Lock()
-		delete(o.waiting, c.ID)
-		o.mu.Unlock()
-	}()
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	err := o.transport.Send(ctx, records...)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("the broker did not take the command within %s: %w", answerWithin, err)
+	}
+	return asked, err
+}
+
+func (o *Operator) forget(asked []question) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, q := range asked {
+		delete(o.waiting, q.id)
+	}
+}
+
+// await waits for an answer.
+func (o *Operator) await(ctx context.Context, asked question) (message.Message, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, ErrSilent)
 	defer cancel()
-	if err := o.transport.Send(ctx, c); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return nil, fmt.Errorf("the broker did not take the command within %s: %w", answerWithin, err)
-		}
-		return nil, err
-	}
 	select {
-	case m := <-answer:
+	case m := <-asked.answer:
 		switch m := m.(type) {
 		case message.Answer:
 			if !m.Authorized {
@@ -123,23 +187,6 @@ func (o *Operator) Ask(ctx context.Context, c message.Control) (message.Message,
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-// AskEach asks the same of each point in turn and tells how far it is. It goes on after
-// a point that failed, and returns all errors.
-func (o *Operator) AskEach(ctx context.Context, points []domain.PointID, c message.Control, progress func(done, total int)) error {
-	var errs []error
-	for i, p := range points {
-		c.Point = p
-		if _, err := o.Ask(ctx, c); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", p, err))
-			if ctx.Err() != nil || errors.Is(err, ErrSilent) {
-				break
-			}
-		}
-		progress(i+1, len(points))
-	}
-	return errors.Join(errs...)
 }
 
 // operatorName is who types: the user at the machine, as far as the contract's ids allow.

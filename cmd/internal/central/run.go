@@ -93,8 +93,6 @@ func (l *Logger) say(level network.Level, text string) {
 	l.node.feed.say(level, text)
 }
 
-var errInterrupted = errors.New("interrupted before Central answered: it may carry the command out all the same")
-
 // Ask is an operator's subcommand: it posts a command for a point, or for each that is
 // registered, and prints the answers. A broker that is away is waited for as long as an answer.
 func Ask(ctx context.Context, p *program.Process, config kafka.Config, point string, c message.Control) error {
@@ -125,26 +123,12 @@ func Ask(ctx context.Context, p *program.Process, config kafka.Config, point str
 	if err := operator.Ready(reaching); err != nil {
 		return err
 	}
-	var errs []error
-	for i, point := range points {
-		c.Point = point
-		answer, err := operator.Ask(ctx, c)
-		if ctx.Err() != nil {
-			err = errInterrupted // no success, whoever reads the exit status
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s %s: %w", c.Action, point, err))
-			if ctx.Err() != nil || errors.Is(err, ErrSilent) {
-				break
-			}
-			continue
-		}
-		if len(points) > 1 {
-			fmt.Fprintf(p.Stdout, "%d/%d ", i+1, len(points))
+	return operator.AskEach(ctx, points, c, func(done, total int, answer message.Message) {
+		if total > 1 {
+			fmt.Fprintf(p.Stdout, "%d/%d ", done, total)
 		}
 		fmt.Fprintln(p.Stdout, Describe(answer))
-	}
-	return errors.Join(errs...)
+	})
 }
 
 // registered are the points that Central has published a state of.

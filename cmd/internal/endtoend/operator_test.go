@@ -221,7 +221,7 @@ func TestOperatorsConsole(t *testing.T) {
 	answers("stop CP-001", "CP-001 is OUT_OF_ORDER, 0.30 EUR/kWh")
 	answers("stop all", "stop: 2 points done")
 	answers("resume all", "resume: 2 points done")
-	answers("stop CP-NOBODY", "error: refused: no such point is registered")
+	answers("stop CP-NOBODY", "error: stop CP-NOBODY: refused: no such point is registered")
 	answers("stop", "error: stop is typed like this: stop POINT|all")
 	answers("stop here and now", "error: stop is typed like this: stop POINT|all")
 	answers("stop a/b", "error: an id is")
@@ -236,8 +236,8 @@ func TestOperatorsConsole(t *testing.T) {
 	}
 	s := supply{w, start["session_id"].(string), "CP-001", "D-7"}
 	s.begins(c)
-	answers("start CP-001 D-8", "error: refused: OCCUPIED")
-	answers("start CP-NOBODY D-8", "error: refused: UNKNOWN_POINT")
+	answers("start CP-001 D-8", "error: start CP-001: refused: OCCUPIED")
+	answers("start CP-NOBODY D-8", "error: start CP-NOBODY: refused: UNKNOWN_POINT")
 	answers("points", "SUPPLYING", "D-7 7.2 kW")
 	answers("sessions", s.session)
 	answers("ticket "+s.session, "has no ticket yet")
