@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 
 	"evcharging/adapters/broker"
 	"evcharging/adapters/console"
@@ -44,11 +46,16 @@ func start(ctx context.Context, p *program.Process, r run, level slog.Level) (er
 	defer func() { err = errors.Join(err, embedded.Close()) }()
 
 	config := kafka.Config{Brokers: []string{embedded.Addr()}, ClientID: "evcharging", Logger: logger.Logger}
-	node, err := central.Start(ctx, central.Config{
+	ofCentral := central.Config{
 		Kafka: config, LogDir: filepath.Join(r.Data, "log"),
 		Listen: freeAddress(r.Host, authPort), HTTP: freeAddress(r.Host, pagesPort),
 		Patience: session.DefaultPatience, DefaultPrice: defaultPrice, Logger: logger.Logger,
-	})
+	}
+	node, err := central.Start(ctx, ofCentral)
+	if errors.Is(err, syscall.EADDRINUSE) { // somebody was quicker
+		ofCentral.Listen, ofCentral.HTTP = net.JoinHostPort(r.Host, "0"), net.JoinHostPort(r.Host, "0")
+		node, err = central.Start(ctx, ofCentral)
+	}
 	if err != nil {
 		return err
 	}
@@ -95,4 +102,23 @@ func freeAddress(host string, port int) string {
 	}
 	_ = listener.Close()
 	return address
+}
+
+// ports is a line of addresses: those that follow one another are one range.
+func ports(addresses []string) string {
+	var ranges []string
+	next := 0
+	for i, address := range addresses {
+		_, text, _ := net.SplitHostPort(address)
+		port, _ := strconv.Atoi(text)
+		if i > 0 && port == next {
+			last := len(ranges) - 1
+			first, _, _ := strings.Cut(ranges[last], " to ")
+			ranges[last] = first + " to " + address
+		} else {
+			ranges = append(ranges, address)
+		}
+		next = port + 1
+	}
+	return strings.Join(ranges, ", ")
 }

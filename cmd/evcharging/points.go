@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"evcharging/adapters/console"
@@ -72,14 +74,19 @@ func startPoints(ctx context.Context, r run, config kafka.Config, node *central.
 		id, at := fmt.Sprintf("CP-%03d", i+1), sites[i%len(sites)]
 		// What a point has to say of its own work stands on the panel already.
 		log := slog.New(faults{logger.Handler()}).With("point", id)
-		started, err := engine.Start(engine.Config{
+		ofEngine := engine.Config{
 			Settings: application.Settings{
 				Point: domain.PointID(id), Speed: r.Speed,
 				Curve: application.Curve{Battery: battery, MaxPower: at.power},
 			},
 			Journal: filepath.Join(r.Data, "journal"), Listen: freeAddress(r.Host, enginePort+i),
 			Network: p.transport, Logger: log,
-		})
+		}
+		started, err := engine.Start(ofEngine)
+		if errors.Is(err, syscall.EADDRINUSE) { // somebody was quicker
+			ofEngine.Listen = net.JoinHostPort(r.Host, "0")
+			started, err = engine.Start(ofEngine)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -103,8 +110,11 @@ func startPoints(ctx context.Context, r run, config kafka.Config, node *central.
 		return nil, err
 	}
 	if len(p.ids) > 0 {
-		first, last := p.engines[p.ids[0]].Addr(), p.engines[p.ids[len(p.ids)-1]].Addr()
-		logger.Info("the points run", "points", len(p.ids), "engines", first+" to "+last)
+		addresses := make([]string, len(p.ids))
+		for i, id := range p.ids {
+			addresses[i] = p.engines[id].Addr()
+		}
+		logger.Info("the points run", "points", len(p.ids), "engines", ports(addresses))
 	}
 	return p, nil
 }

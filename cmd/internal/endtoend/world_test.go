@@ -208,6 +208,16 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// isOver tells whether the program has ended.
+func (p *process) isOver() bool {
+	select {
+	case <-p.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // kill is kill -9.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
