@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -19,6 +20,8 @@ type watch struct {
 	mu    sync.Mutex
 	down  error // nil: it answers
 	heard map[chan news]struct{}
+	// askedAt is when the ping was sent that is not answered yet; nil where there is none.
+	askedAt atomic.Pointer[time.Time]
 }
 
 // news is nil where the broker answers.
@@ -74,7 +77,10 @@ func (t *Transport) keepWatch() {
 		case <-t.life.Done():
 			return
 		}
+		asked := time.Now()
+		t.watch.askedAt.Store(&asked)
 		err := p.ping()
+		t.watch.askedAt.Store(nil)
 		if t.life.Err() != nil {
 			return
 		}
@@ -107,6 +113,15 @@ func (t *Transport) heard(err error) (back bool) {
 		latest <- news{err}
 	}
 	return err == nil
+}
+
+// Unanswered is for how long the broker has owed an answer to a ping; 0 where it owes none.
+// A broker that hangs is not known to be away for a while, and nobody is heard meanwhile.
+func (t *Transport) Unanswered() time.Duration {
+	if asked := t.watch.askedAt.Load(); asked != nil {
+		return time.Since(*asked)
+	}
+	return 0
 }
 
 // pinger asks the brokers in turn for nothing, over a connection of its own: another's may

@@ -35,8 +35,12 @@ type Poster interface {
 	Post(ctx context.Context, controls []message.Control) error
 }
 
-// postAgain is how long a deadline that was posted is left alone.
-const postAgain = 5 * time.Second
+const (
+	// postAgain is how long a deadline that was posted is left alone.
+	postAgain = 5 * time.Second
+	// lateTick is so long after the last tick that a Central has not been running meanwhile.
+	lateTick = 1500 * time.Millisecond
+)
 
 // Watch posts what is due to ev.control, once a second. Several Centrals may post the
 // same. Its methods are called by one goroutine.
@@ -45,10 +49,17 @@ type Watch struct {
 	Listening Listening
 	Poster    Poster
 	posted    map[Deadline]domain.UnixMillis
+	// tickedAt is when the last tick was; 0 where it posted something, which takes its time.
+	tickedAt domain.UnixMillis
 }
 
-// Tick posts the deadlines that have passed, each at most once in five seconds.
+// Tick posts the deadlines that have passed, each at most once in five seconds. One that
+// comes late tells of a Central that was suspended: nobody was heard meanwhile.
 func (w *Watch) Tick(ctx context.Context, now domain.UnixMillis) error {
+	if w.tickedAt != 0 && now.Sub(w.tickedAt) > lateTick {
+		w.Listening.Deaf(now)
+	}
+	w.tickedAt = now
 	due, err := w.Index.Due(ctx, now, w.Listening.Since())
 	if err != nil {
 		return fmt.Errorf("look for deadlines: %w", err)
@@ -73,6 +84,7 @@ func (w *Watch) Tick(ctx context.Context, now domain.UnixMillis) error {
 	if len(controls) == 0 {
 		return nil
 	}
+	w.tickedAt = 0
 	if err := w.Poster.Post(ctx, controls); err != nil {
 		return fmt.Errorf("post deadlines: %w", err)
 	}

@@ -400,6 +400,29 @@ func TestADeadlineThatTheBrokerDidNotTakeIsPostedAgain(t *testing.T) {
 	}
 }
 
+func TestACentralThatWasSuspendedHeardNobodyMeanwhile(t *testing.T) {
+	w, p := free(t), &poster{}
+	watch := &central.Watch{Index: w.deadlines, Listening: w.listening, Poster: p}
+	// Heard at 1 s with a lease of 15 s, suspended at 5 s, on at 60 s: due 15 s later.
+	for _, s := range []int{4, 5, 60} {
+		if got := ticks(t, w, watch, p, seconds(s)); len(got) > 0 {
+			t.Fatalf("posted at %d s:\n%s", s, describe(got))
+		}
+	}
+	for s := 61; s < 75; s++ {
+		if got := ticks(t, w, watch, p, seconds(s)); len(got) > 0 {
+			t.Fatalf("posted at %d s:\n%s", s, describe(got))
+		}
+	}
+	if got := ticks(t, w, watch, p, seconds(75)); len(got) != 1 {
+		t.Errorf("posted at 75 s:\n%s", describe(got))
+	}
+	// A tick that posts may take its time: that is no suspension.
+	if got := ticks(t, w, watch, p, seconds(81)); len(got) != 1 {
+		t.Errorf("posted at 81 s:\n%s", describe(got))
+	}
+}
+
 func TestWhatTheWatchPostsIsWhatTheTurnActsOn(t *testing.T) {
 	w, p := supplying(t), &poster{}
 	w.given(seconds(20), sample(dans, 2, 5, seconds(20)))

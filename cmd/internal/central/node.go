@@ -155,6 +155,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		}, lanes.take))
 	})
 	n.rest.Go(func() { n.transport.Watch(rest, n.brokerChanged) })
+	n.rest.Go(func() { n.watchSilence(rest) })
 	n.rest.Go(func() { n.watchDeadlines(rest, deadlines) })
 	if err = n.operator.Ready(ctx); err != nil {
 		return nil, err
@@ -205,6 +206,25 @@ func (n *Node) watchDeadlines(ctx context.Context, index central.DeadlineIndex) 
 		case <-tick.C:
 			if err := watch.Tick(ctx, now()); err != nil && ctx.Err() == nil {
 				n.logger.Debug("deadlines wait", "error", err)
+			}
+		}
+	}
+}
+
+// slowAnswer is how long the broker may take to answer a ping, and how often it is looked.
+const slowAnswer = 500 * time.Millisecond
+
+// watchSilence is deaf for as long as the broker hangs.
+func (n *Node) watchSilence(ctx context.Context) {
+	tick := time.NewTicker(slowAnswer)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if n.transport.Unanswered() >= slowAnswer {
+				n.listening.Deaf(now())
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"evcharging/domain"
@@ -77,31 +76,4 @@ func TestADriverThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	}
 	a := w.audit(c)
 	a.told("D-001", lines, driver)
-}
-
-// A driver that is killed before its answer gets it when it comes back.
-func TestADriverThatIsKilledBeforeItsAnswerGetsIt(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	c := w.central()
-	p := w.point(c, "CP-001")
-	w.listen("ev.supply.request", "ev.supply.auth", "ev.supply.telemetry")
-	c.signal(syscall.SIGSTOP)
-	driver := w.run("ev-driver", "--driver-id", "D-001", "--cp", "CP-001")
-	w.hears("ev.supply.request", map[string]any{"driver_id": "D-001"})
-	driver.kill()
-	c.signal(syscall.SIGCONT)
-	w.hears("ev.supply.auth", map[string]any{"driver_id": "D-001", "authorized": true})
-	driver = w.run("ev-driver", "--driver-id", "D-001", "--cp", "CP-001")
-	driver.says("granted at 0.3 EUR/kWh, session")
-	w.supplying("D-001", 1)
-	p.engine.types("unplug")
-	if status := driver.wait(patience); status != 0 {
-		t.Errorf("the driver ended with status %d", status)
-	}
-	c.shows("CP-001", "ACTIVATED")
-	if asked := w.all("ev.supply.request", nil); len(asked) != 1 {
-		t.Errorf("%d requests were sent", len(asked))
-	}
-	w.audit(c).told("D-001", []domain.PointID{"CP-001"}, driver)
 }
