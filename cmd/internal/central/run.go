@@ -31,6 +31,9 @@ func Run(ctx context.Context, p *program.Process, config Config, level slog.Leve
 		logger.Warn("the network is open: every point is let in (--secrets FILE asks points for a proof)")
 	}
 	node, err := Start(ctx, config)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // stopped while it waited for the broker, say
+	}
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -361,4 +364,53 @@ func TestBadUsageIsOneSentenceAndStatus2(t *testing.T) {
 				isSentence(t, program, 2, "LOG_LEVEL in .env")
 		}
 	})
+}
+
+func TestWhoWaitsForTheBrokerSaysSoOnceAndCanBeStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const said = "Kafka can't be reached at"
+	for _, program := range [][]string{
+		{"ev-central", "--host", "127.0.0.1", "--port", "0", "--http", "off", "--log", "log"},
+		{"ev-cp-e", "--id", "CP-001", "--host", "127.0.0.1", "--port", "0"},
+		{"ev-cp-m", "--id", "CP-001", "--engine-host", "127.0.0.1", "--engine-port", "1", "--central-host", "127.0.0.1", "--central-port", "1"},
+		{"ev-driver", "--driver-id", "D-001", "--cp", "CP-001"},
+	} {
+		t.Run(program[0], func(t *testing.T) {
+			t.Parallel()
+			noBroker, tried := hangUp(t)
+			p := (&world{t: t, dir: w.dir}).launch(program[0], append(program[1:], "--kafka", noBroker)...)
+			eventually(t, "it has tried several times", func() bool { return tried() > 6 })
+			if n := strings.Count(p.output(), said); n != 1 {
+				t.Errorf("it says %d times that Kafka can't be reached:\n%s", n, p.output())
+			}
+			p.stop()
+		})
+	}
+}
+
+// hangUp is an address where everybody who calls is hung up on; tried counts them.
+func hangUp(t *testing.T) (address string, tried func() int64) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int64
+	var serving sync.WaitGroup
+	t.Cleanup(func() {
+		listener.Close()
+		serving.Wait()
+	})
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			calls.Add(1)
+			conn.Close()
+		}
+	})
+	return listener.Addr().String(), calls.Load
 }
