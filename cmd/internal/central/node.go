@@ -106,7 +106,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	if n.transport, err = kafka.Connect(ctx, config.Kafka); err != nil {
 		return nil, err
 	}
-	if err = n.transport.EnsureTopics(ctx); err != nil {
+	if err = n.persist(ctx, n.transport.EnsureTopics); err != nil {
 		return nil, err
 	}
 	if err = n.alone(ctx); err != nil {
@@ -174,12 +174,40 @@ func newID(at domain.UnixMillis) uuid.UUID {
 	return id
 }
 
+// persist does what needs the broker, again with growing pauses where that was away: the
+// transport says so.
+func (n *Node) persist(ctx context.Context, do func(context.Context) error) error {
+	const first, longest, worthSaying = 250 * time.Millisecond, 5 * time.Second, 10 * time.Second
+	said := false
+	for began, pause := time.Now(), first; ; pause = min(2*pause, longest) {
+		err := do(ctx)
+		if !errors.Is(err, kafka.ErrUnreachable) || ctx.Err() != nil {
+			return err
+		}
+		if !said && time.Since(began) > worthSaying {
+			said = true
+			n.logger.Warn("Central can't begin yet; trying again", "error", err)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
 // alone is nil where no other Central of the group is live: two embedded logs would
 // split the truth. A Central that was killed leaves the group after its session's timeout.
 func (n *Node) alone(ctx context.Context) error {
+	topic := n.transport.Topics().Control
 	for waited := false; ; waited = true {
-		members, err := n.transport.Members(ctx, group, n.transport.Topics().Control)
-		if err != nil {
+		var members int
+		if err := n.persist(ctx, func(ctx context.Context) (err error) {
+			members, err = n.transport.Members(ctx, group, topic)
+			return err
+		}); err != nil {
 			return err
 		}
 		if members == 0 {
@@ -189,7 +217,9 @@ func (n *Node) alone(ctx context.Context) error {
 			return fmt.Errorf("another Central of this network is running (%d in consumer group %s): two embedded event logs would split the truth; stop it first", members, group)
 		}
 		n.logger.Warn("a Central is a member of the group still; waiting for it to leave", "group", group)
-		if err := n.transport.WaitForNoMembers(ctx, group, n.transport.Topics().Control); err != nil {
+		if err := n.persist(ctx, func(ctx context.Context) error {
+			return n.transport.WaitForNoMembers(ctx, group, topic)
+		}); err != nil {
 			return err
 		}
 	}

@@ -379,13 +379,17 @@ func (a *audit) checkReports() {
 			t.Errorf("a sample of a session that was never granted: %s", r.Value)
 			continue
 		}
-		if n := len(s.metered); n > 0 {
-			last := s.metered[n-1]
-			if r.Seq < last.Seq || r.Seq == last.Seq && !bytes.Equal(r.Value, last.Value) || a.kWh(r.Energy) < a.kWh(last.Energy) {
+		s.metered = append(s.metered, r)
+	}
+	for _, s := range a.stories {
+		// One that a broker took in late, after a newer one, is ignored.
+		slices.SortStableFunc(s.metered, func(a, b sent) int { return int(a.Seq - b.Seq) })
+		for i := 1; i < len(s.metered); i++ {
+			last, r := s.metered[i-1], s.metered[i]
+			if r.Seq == last.Seq && !bytes.Equal(r.Value, last.Value) || a.kWh(r.Energy) < a.kWh(last.Energy) {
 				t.Errorf("a sample runs backwards:\n%s\n%s", last.Value, r.Value)
 			}
 		}
-		s.metered = append(s.metered, r)
 	}
 	for _, r := range a.sentOn("ev.supply.done") {
 		s := a.stories[r.Session]

@@ -95,3 +95,19 @@ func TestABrokerThatIsAwayLosesNothing(t *testing.T) {
 		t.Errorf("a battery of 0.02 kWh was filled, and the ticket is %+v", s.tickets)
 	}
 }
+
+// A broker that goes away while Central starts delays it and no more.
+func TestACentralThatStartsOutlivesAnOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.central()
+	c.kill()
+	c.spawn()
+	c.says("a Central is a member of the group still")
+	w.stopBroker()
+	c.says("Kafka can't be reached")
+	w.restartBroker()
+	c.says("Central is ready")
+	w.point(c, "CP-001")
+	c.saysOnce()
+}

@@ -314,10 +314,16 @@ func (w *world) central(args ...string) *central {
 
 func (c *central) start() {
 	c.w.t.Helper()
+	c.spawn()
+	c.says("Central is ready")
+}
+
+// spawn starts it and does not wait until it is ready.
+func (c *central) spawn() {
+	c.w.t.Helper()
 	c.process = c.w.run("ev-central", append([]string{
 		"--host", "127.0.0.1", "--port", c.port, "--http", c.pages, "--log", filepath.Join(c.w.dir, "log"),
 	}, c.args...)...)
-	c.says("Central is ready")
 }
 
 // point is an Engine and its Monitor.
