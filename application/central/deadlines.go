@@ -38,8 +38,8 @@ type Poster interface {
 const (
 	// postAgain is how long a deadline that was posted is left alone.
 	postAgain = 5 * time.Second
-	// lateTick is so long after the last tick that a Central has not been running meanwhile.
-	lateTick = 1500 * time.Millisecond
+	// asleep is so long between two looks at the clock that a Central was not running meanwhile.
+	asleep = 1500 * time.Millisecond
 )
 
 // Watch posts what is due to ev.control, once a second. Several Centrals may post the
@@ -49,17 +49,21 @@ type Watch struct {
 	Listening Listening
 	Poster    Poster
 	posted    map[Deadline]domain.UnixMillis
-	// tickedAt is when the last tick was; 0 where it posted something, which takes its time.
-	tickedAt domain.UnixMillis
+	awakeAt   domain.UnixMillis
 }
 
-// Tick posts the deadlines that have passed, each at most once in five seconds. One that
-// comes late tells of a Central that was suspended: nobody was heard meanwhile.
-func (w *Watch) Tick(ctx context.Context, now domain.UnixMillis) error {
-	if w.tickedAt != 0 && now.Sub(w.tickedAt) > lateTick {
+// Awake says that the Central runs at an instant: call it when the watch begins, and after
+// each Tick. A Central that did not run for a while heard nobody meanwhile.
+func (w *Watch) Awake(now domain.UnixMillis) {
+	if w.awakeAt != 0 && now.Sub(w.awakeAt) > asleep {
 		w.Listening.Deaf(now)
 	}
-	w.tickedAt = now
+	w.awakeAt = now
+}
+
+// Tick posts the deadlines that have passed, each at most once in five seconds.
+func (w *Watch) Tick(ctx context.Context, now domain.UnixMillis) error {
+	w.Awake(now)
 	due, err := w.Index.Due(ctx, now, w.Listening.Since())
 	if err != nil {
 		return fmt.Errorf("look for deadlines: %w", err)
@@ -84,7 +88,6 @@ func (w *Watch) Tick(ctx context.Context, now domain.UnixMillis) error {
 	if len(controls) == 0 {
 		return nil
 	}
-	w.tickedAt = 0
 	if err := w.Poster.Post(ctx, controls); err != nil {
 		return fmt.Errorf("post deadlines: %w", err)
 	}

@@ -417,9 +417,29 @@ func TestACentralThatWasSuspendedHeardNobodyMeanwhile(t *testing.T) {
 	if got := ticks(t, w, watch, p, seconds(75)); len(got) != 1 {
 		t.Errorf("posted at 75 s:\n%s", describe(got))
 	}
-	// A tick that posts may take its time: that is no suspension.
-	if got := ticks(t, w, watch, p, seconds(81)); len(got) != 1 {
-		t.Errorf("posted at 81 s:\n%s", describe(got))
+}
+
+func TestACentralThatWasSuspendedBeforeItsFirstTickOrInOneHeardNobodyMeanwhile(t *testing.T) {
+	for name, suspended := range map[string]func(*central.Watch, *testing.T, *world, *poster){
+		"before the first tick": func(watch *central.Watch, _ *testing.T, _ *world, _ *poster) {
+			watch.Awake(seconds(1))
+		},
+		"in a tick": func(watch *central.Watch, t *testing.T, w *world, p *poster) {
+			ticks(t, w, watch, p, seconds(5))
+			watch.Awake(seconds(60))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, p := free(t), &poster{}
+			watch := &central.Watch{Index: w.deadlines, Listening: w.listening, Poster: p}
+			suspended(watch, t, w, p)
+			if got := ticks(t, w, watch, p, seconds(60)); len(got) > 0 {
+				t.Errorf("posted at 60 s:\n%s", describe(got))
+			}
+			if since := w.listening.Since(); since != seconds(60) {
+				t.Errorf("it has been listening since %s, want 60 s", since)
+			}
+		})
 	}
 }
 

@@ -230,6 +230,7 @@ func (n *Node) watchDeadlines(ctx context.Context, index central.DeadlineIndex) 
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		watch.Awake(now())
 		select {
 		case <-ctx.Done():
 			return
