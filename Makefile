@@ -3,7 +3,7 @@ LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: check test lint race cover fuzz bench build
 
-check: lint test cover
+check: test lint cover
 
 build:
 	go build -o bin/ ./cmd/...

@@ -182,7 +182,7 @@ func (s *subscription) process(m *wm.Message) {
 // work handles a record until it is done, true, or has to be given up.
 func (s *subscription) work(d *delivery) bool {
 	if d.unreadable == nil {
-		point := pointOf(d.message)
+		point := message.PointOf(d.message)
 		if !s.points.enter(point, d.claim.ended) {
 			return false
 		}
@@ -361,7 +361,7 @@ func laneOf(d *delivery) int {
 		return int(d.raw.Offset % lanes)
 	}
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(pointOf(d.message)))
+	_, _ = h.Write([]byte(message.PointOf(d.message)))
 	return int(h.Sum32() % lanes)
 }
 

@@ -61,6 +61,16 @@ const (
 	cleanupPolicy = "cleanup.policy"
 )
 
+// CentralReads are the topics of the records that Central takes from others.
+func (t Topics) CentralReads() []string {
+	names := t.names()
+	topics := make([]string, len(centralReads))
+	for i, r := range centralReads {
+		topics[i] = names[r]
+	}
+	return topics
+}
+
 // centralReads are the records that Central takes from others: what it can't, goes to a dead-letter topic.
 var centralReads = []record{register, health, request, telemetry, done, control}
 

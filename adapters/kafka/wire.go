@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"evcharging/application/message"
-	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
 )
 
@@ -280,8 +279,7 @@ func pointStateFields(f *fields, m *message.PointState) {
 func controlFields(f *fields, m *message.Control) {
 	identifier(f, "id", &m.ID, required)
 	identifier(f, "cp_id", &m.Point, required)
-	enum(f, "action", &m.Action, required, message.ActionStop, message.ActionResume,
-		message.ActionStart, message.ActionPrice, message.ActionDeadline)
+	enum(f, "action", &m.Action, required, message.Actions...)
 	deadline := presence(m.Action == message.ActionDeadline)
 	identifier(f, "driver_id", &m.Driver, presence(m.Action == message.ActionStart))
 	figureOrNone(f, "price", &m.Price, eurosPerKWh, optional)
@@ -290,31 +288,4 @@ func controlFields(f *fields, m *message.Control) {
 	identifier(f, "kind", &m.Kind, deadline)
 	f.instant("due_at", &m.DueAt, deadline)
 	f.text("by", &m.By, optional)
-}
-
-// pointOf is the point that a message is about, or that it comes from.
-func pointOf(m message.Message) domain.PointID {
-	switch m := m.(type) {
-	case message.Registration:
-		return m.Point
-	case message.Health:
-		return m.Point
-	case message.Order:
-		return m.Point
-	case message.Request:
-		return m.Point
-	case message.Answer:
-		return m.Point
-	case message.MeterValue:
-		return m.Point
-	case message.Done:
-		return m.Point
-	case message.Ticket:
-		return m.Point
-	case message.PointState:
-		return m.Point
-	case message.Control:
-		return m.Point
-	}
-	return ""
 }

@@ -607,7 +607,7 @@ func anyMessage() *rapid.Generator[message.Message] {
 		rapid.Custom(func(t *rapid.T) message.Message {
 			m := message.Control{
 				ID: anyID[string](t, "id"), Point: anyID[domain.PointID](t, "cp"), By: anyText(t, "by"),
-				Action: rapid.SampledFrom([]message.Action{message.ActionStop, message.ActionResume, message.ActionStart, message.ActionPrice, message.ActionDeadline}).Draw(t, "action"),
+				Action: rapid.SampledFrom(message.Actions).Draw(t, "action"),
 			}
 			switch m.Action {
 			case message.ActionStart:

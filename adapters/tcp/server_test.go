@@ -357,7 +357,10 @@ func TestBeat(t *testing.T) {
 		}
 	})
 	t.Run("down: something else", func(t *testing.T) {
-		down(t, beats(t, func(_ int, conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n"); hears(conn, "PING") }), "something else")
+		down(t, beats(t, func(_ int, conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n")
+			hears(conn, "PING")
+		}), "something else")
 	})
 	t.Run("down: no such host", func(t *testing.T) {
 		down(t, NewHeartbeat("engine.invalid:7100"), "engine.invalid")

@@ -39,17 +39,13 @@ func (t *turn) operate(ctx context.Context, m message.Control) (verdict, error) 
 	}
 	p, recordedAt := t.point.point, t.received.Source.Timestamp
 	var err error
-	switch {
-	case m.Action == message.ActionStop:
+	switch m.Action {
+	case message.ActionStop:
 		err = p.TakeOutOfService(t.now, recordedAt, m.By)
-	case m.Action == message.ActionResume:
+	case message.ActionResume:
 		err = p.ReturnToService(t.now, recordedAt, m.By)
-	case m.Price == nil:
-		err = p.HandBackPrice(t.now, m.By)
-	case m.From > t.clock:
-		err = ErrFromLater
-	default:
-		err = p.SetPrice(t.now, *m.Price, m.By)
+	case message.ActionPrice:
+		err = t.setPrice(p, m)
 	}
 	v, err := judge(err)
 	t.asked = m.ID
@@ -57,6 +53,17 @@ func (t *turn) operate(ctx context.Context, m message.Control) (verdict, error) 
 		t.refusal = v.rule.Error()
 	}
 	return v, err
+}
+
+// setPrice sets an operator's price, or hands it back to the point.
+func (t *turn) setPrice(p *chargingpoint.Point, m message.Control) error {
+	switch {
+	case m.Price == nil:
+		return p.HandBackPrice(t.now, m.By)
+	case m.From > t.clock:
+		return ErrFromLater
+	}
+	return p.SetPrice(t.now, *m.Price, m.By)
 }
 
 // passDeadline does what a deadline asks for, where exactly it still stands.

@@ -8,7 +8,13 @@ package message
 import "evcharging/domain"
 
 // Message is any record of the contract. The set is closed.
-type Message interface{ message() }
+type Message interface {
+	// about is the point that the message is about.
+	about() domain.PointID
+}
+
+// PointOf is the point that a message is about, or that it comes from.
+func PointOf(m Message) domain.PointID { return m.about() }
 
 // Received is a record as it came, decoded.
 type Received struct {
@@ -208,6 +214,9 @@ const (
 	ActionDeadline Action = "deadline"
 )
 
+// Actions are all actions.
+var Actions = []Action{ActionStop, ActionResume, ActionStart, ActionPrice, ActionDeadline}
+
 // Control is what an operator or a deadline asks of a point (ev.control).
 type Control struct {
 	// ID is a UUID. That of a start is the request's id too.
@@ -237,17 +246,23 @@ type DeadLetter struct {
 	Message Message
 }
 
-func (DeadLetter) message()   {}
-func (Registration) message() {}
-func (Health) message()       {}
-func (Order) message()        {}
-func (Request) message()      {}
-func (Answer) message()       {}
-func (MeterValue) message()   {}
-func (Done) message()         {}
-func (Ticket) message()       {}
-func (PointState) message()   {}
-func (Control) message()      {}
+func (m Registration) about() domain.PointID { return m.Point }
+func (m Health) about() domain.PointID       { return m.Point }
+func (m Order) about() domain.PointID        { return m.Point }
+func (m Request) about() domain.PointID      { return m.Point }
+func (m Answer) about() domain.PointID       { return m.Point }
+func (m MeterValue) about() domain.PointID   { return m.Point }
+func (m Done) about() domain.PointID         { return m.Point }
+func (m Ticket) about() domain.PointID       { return m.Point }
+func (m PointState) about() domain.PointID   { return m.Point }
+func (m Control) about() domain.PointID      { return m.Point }
+
+func (m DeadLetter) about() domain.PointID {
+	if m.Message == nil {
+		return ""
+	}
+	return PointOf(m.Message)
+}
 
 // RejectedError says that a record can't be acted on, now or ever: it goes to the
 // dead-letter topic with the reason, and is acknowledged.

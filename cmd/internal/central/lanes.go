@@ -30,26 +30,8 @@ func newLanes(c *central.Central) *lanes {
 
 // take takes the turn of a record in the lane of its point.
 func (l *lanes) take(ctx context.Context, received message.Received) error {
-	lane := &l.lanes[maphash.String(l.seed, string(pointOf(received.Message)))%uint64(len(l.lanes))]
+	lane := &l.lanes[maphash.String(l.seed, string(message.PointOf(received.Message)))%uint64(len(l.lanes))]
 	lane.mu.Lock()
 	defer lane.mu.Unlock()
 	return lane.lane.Take(ctx, domain.At(time.Now()), received)
-}
-
-func pointOf(m message.Message) domain.PointID {
-	switch m := m.(type) {
-	case message.Registration:
-		return m.Point
-	case message.Health:
-		return m.Point
-	case message.Request:
-		return m.Point
-	case message.MeterValue:
-		return m.Point
-	case message.Done:
-		return m.Point
-	case message.Control:
-		return m.Point
-	}
-	return ""
 }

@@ -148,11 +148,8 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	n.stopReading, n.stopRest = stopReading, stopRest
 	n.operator = StartOperator(rest, n.transport)
 	lanes := newLanes(core)
-	topics := n.transport.Topics()
 	n.reading.Go(func() {
-		n.fail(n.transport.Group(reading, group, []string{
-			topics.Register, topics.Health, topics.Request, topics.Telemetry, topics.Done, topics.Control,
-		}, lanes.take))
+		n.fail(n.transport.Group(reading, group, n.transport.Topics().CentralReads(), lanes.take))
 	})
 	n.rest.Go(func() { n.transport.Watch(rest, n.brokerChanged) })
 	n.rest.Go(func() { n.watchSilence(rest) })

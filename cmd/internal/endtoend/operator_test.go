@@ -138,8 +138,10 @@ func TestOperatorsSubcommands(t *testing.T) {
 		*process
 		says string
 	}{
-		{interrupted, "interrupted before Central answered"}, {silent, "Central did not answer within 10 s"},
-		{away, "Kafka can't be reached at 127.0.0.1:1"}, {listing, "Kafka can't be reached at 127.0.0.1:1"},
+		{interrupted, "interrupted before Central answered"},
+		{silent, "Central did not answer within 10 s"},
+		{away, "Kafka can't be reached at 127.0.0.1:1"},
+		{listing, "Kafka can't be reached at 127.0.0.1:1"},
 	} {
 		if status := test.wait(patience); status != 1 || !strings.Contains(test.output(), test.says) {
 			t.Errorf("%s: status %d: %s", test.name, status, test.output())
