@@ -59,7 +59,7 @@ func (t *Transport) dial(ctx context.Context) error {
 		link *link
 		err  error
 	}
-	said := ""
+	said := map[string]bool{} // causes may alternate
 	var last error
 	for p := (pauses{}); ; {
 		attempt := make(chan result, 1)
@@ -70,15 +70,15 @@ func (t *Transport) dial(ctx context.Context) error {
 		select {
 		case r := <-attempt:
 			if r.err == nil {
-				if said != "" {
+				if len(said) > 0 {
 					t.log.Info("Kafka is reached", "brokers", t.brokers)
 				}
 				t.links.current = r.link
 				return nil
 			}
 			last = r.err
-			if text := last.Error(); text != said {
-				said = text
+			if text := last.Error(); !said[text] {
+				said[text] = true
 				t.log.Warn(text + "; trying again")
 			}
 			if !p.wait(ctx.Done(), nil) {
