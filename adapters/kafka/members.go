@@ -46,3 +46,29 @@ func (t *Transport) WaitForNoMembers(ctx context.Context, group, topic string) e
 	}
 	return nil
 }
+
+// Backlog gives, by partition, the offset of the last record of a topic that its consumer
+// group has not committed; a partition without any is left out.
+func (t *Transport) Backlog(ctx context.Context, group, topic string) (map[int32]int64, error) {
+	last, err := t.unread(ctx, topic)
+	if err != nil || len(last) == 0 {
+		return nil, err
+	}
+	var partitions []int32
+	for p := range last {
+		partitions = append(partitions, p)
+	}
+	err = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
+		committed, err := admin.ListConsumerGroupOffsets(group+"."+topic, map[string][]int32{topic: partitions})
+		if err != nil {
+			return t.explain("", err)
+		}
+		for p, offset := range last {
+			if block := committed.GetBlock(topic, p); block != nil && block.Offset > offset {
+				delete(last, p)
+			}
+		}
+		return nil
+	})
+	return last, err
+}

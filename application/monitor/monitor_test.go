@@ -40,6 +40,8 @@ type post struct {
 	central monitor.Authenticated
 	// away makes the broker refuse; slow makes it never answer.
 	away, slow bool
+	// takes is how long the broker takes to acknowledge.
+	takes      domain.UnixMillis
 	asked      int
 	batches    int
 	sent       []message.Message
@@ -97,6 +99,7 @@ func (p *post) perform(out monitor.Outcome) {
 		p.step(monitor.Sent{Err: errAway})
 	default:
 		p.sent = append(p.sent, out.Send...)
+		p.now += p.takes
 		p.step(monitor.Sent{})
 	}
 }
@@ -105,7 +108,9 @@ func (p *post) seconds(n int) {
 	p.t.Helper()
 	for range n {
 		p.now += 1000
+		tick := p.now
 		p.step(monitor.Tick{})
+		p.now = tick
 	}
 }
 
@@ -155,6 +160,15 @@ func TestGivenAMinuteThenItRegistersAgainAndRenewsItsLeaseEveryThird(t *testing.
 	p.expect(strings.Repeat("OK ", 10) + "OK")
 	p.seconds(1)
 	p.expect("REGISTER OK")
+}
+
+func TestRenewalsDoNotDriftWithABrokerThatTakesItsTime(t *testing.T) {
+	p := newPost(t, func(p *post) { p.takes = 7 })
+	p.words()
+	p.seconds(60)
+	p.expect(strings.Repeat("OK ", 11) + "REGISTER OK")
+	p.seconds(60)
+	p.expect(strings.Repeat("OK ", 11) + "REGISTER OK")
 }
 
 func TestHealthIsToldAtOnce(t *testing.T) {

@@ -48,10 +48,10 @@ func (m *Monitor) report(now domain.UnixMillis) {
 		return
 	}
 	var due []message.Message
-	if passed(now, r.registerAt, RegisterEvery) {
+	if passed(now.Add(slack), r.registerAt, RegisterEvery) {
 		due = append(due, m.registration(now))
 	}
-	if m.engine != Unknown && passed(now, r.healthAt, m.settings.Lease/3) {
+	if m.engine != Unknown && passed(now.Add(slack), r.healthAt, m.settings.Lease/3) {
 		due = append(due, m.health())
 	}
 	r.onTheWay, m.out.Send = due, due
@@ -117,7 +117,7 @@ func (m *Monitor) sent(in Sent, now domain.UnixMillis) {
 				r.faultTold = false
 			}
 			if !r.changedMeanwhile {
-				r.healthAt = now.Add(m.settings.Lease / 3)
+				r.healthAt = r.renewalAfter(now, m.settings.Lease/3)
 			}
 		}
 	}
@@ -130,4 +130,18 @@ func (m *Monitor) link(in Link, now domain.UnixMillis) {
 		r.failures, r.pause, r.retryAt, r.healthAt = 0, 0, 0, now
 	}
 	r.linkUp = in.Up
+}
+
+// slack is how much sooner than due a report may be sent: the clock is looked at about once
+// a second, and a look that comes a moment early must not put the report off by a second.
+const slack = 100 * time.Millisecond
+
+// renewalAfter is when the lease is renewed next. It counts from when the last renewal was
+// due, not from its acknowledgement, so that renewals don't drift.
+func (r *reports) renewalAfter(now domain.UnixMillis, every time.Duration) domain.UnixMillis {
+	next := r.healthAt.Add(every)
+	if next <= now || next > now.Add(every) {
+		next = now.Add(every)
+	}
+	return next
 }

@@ -148,9 +148,9 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	n.stopReading, n.stopRest = stopReading, stopRest
 	n.operator = StartOperator(rest, n.transport)
 	lanes := newLanes(core)
-	n.reading.Go(func() {
-		n.fail(n.transport.Group(reading, group, n.transport.Topics().CentralReads(), lanes.take))
-	})
+	if err = n.read(ctx, reading, lanes); err != nil {
+		return nil, err
+	}
 	n.rest.Go(func() { n.transport.Watch(rest, n.brokerChanged) })
 	n.rest.Go(func() { n.watchSilence(rest) })
 	n.rest.Go(func() { n.watchDeadlines(rest, deadlines) })

@@ -1,0 +1,84 @@
+package central
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"evcharging/application/message"
+)
+
+// backlogWithin is how long a start waits for what the Monitors said meanwhile.
+const backlogWithin = 10 * time.Second
+
+// read begins to read, what the Monitors said while nobody listened first: a request must
+// not be refused for a point whose signs of life lie unread beside it. start bounds that wait,
+// reading the reading.
+func (n *Node) read(start, reading context.Context, lanes *lanes) error {
+	topics := n.transport.Topics()
+	b := &backlog{topic: topics.Health, taken: make(chan struct{})}
+	if err := n.persist(start, func(ctx context.Context) (err error) {
+		b.last, err = n.transport.Backlog(ctx, group, topics.Health)
+		return err
+	}); err != nil {
+		return err
+	}
+	group := func(topics []string) {
+		n.reading.Go(func() {
+			n.fail(n.transport.Group(reading, group, topics, func(ctx context.Context, r message.Received) error {
+				err := lanes.take(ctx, r)
+				if err == nil {
+					b.took(r.Source)
+				}
+				return err
+			}))
+		})
+	}
+	first := []string{topics.Register, topics.Health}
+	group(first)
+	b.wait(start)
+	group(slices.DeleteFunc(topics.CentralReads(), func(topic string) bool { return slices.Contains(first, topic) }))
+	return start.Err()
+}
+
+// backlog is what of a topic has not been taken in yet.
+type backlog struct {
+	topic string
+	taken chan struct{} // closed when nothing is left
+
+	mu   sync.Mutex
+	last map[int32]int64
+}
+
+func (b *backlog) took(s message.Source) {
+	if s.Topic != b.topic {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if last, left := b.last[s.Partition]; left && s.Offset >= last {
+		delete(b.last, s.Partition)
+		if len(b.last) == 0 {
+			close(b.taken)
+		}
+	}
+}
+
+// wait waits until nothing is left, at most backlogWithin: a record that can't be taken in
+// must not keep Central from starting.
+func (b *backlog) wait(ctx context.Context) {
+	b.mu.Lock()
+	none := len(b.last) == 0
+	b.mu.Unlock()
+	if none {
+		return
+	}
+	late := time.NewTimer(backlogWithin)
+	defer late.Stop()
+	select {
+	case <-b.taken:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+}
