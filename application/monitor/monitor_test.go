@@ -41,12 +41,12 @@ type post struct {
 	// away makes the broker refuse; slow makes it never answer.
 	away, slow bool
 	// takes is how long the broker takes to acknowledge.
-	takes      domain.UnixMillis
-	asked      int
-	batches    int
-	sent       []message.Message
-	said       []string
-	denied     error
+	takes   domain.UnixMillis
+	asked   int
+	batches int
+	sent    []message.Message
+	said    []string
+	denied  error
 }
 
 var (

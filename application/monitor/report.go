@@ -117,7 +117,7 @@ func (m *Monitor) sent(in Sent, now domain.UnixMillis) {
 				r.faultTold = false
 			}
 			if !r.changedMeanwhile {
-				r.healthAt = r.renewalAfter(now, m.settings.Lease/3)
+				r.healthAt = now.Add(m.settings.Lease / 3)
 			}
 		}
 	}
@@ -132,16 +132,7 @@ func (m *Monitor) link(in Link, now domain.UnixMillis) {
 	r.linkUp = in.Up
 }
 
-// slack is how much sooner than due a report may be sent: the clock is looked at about once
-// a second, and a look that comes a moment early must not put the report off by a second.
-const slack = 100 * time.Millisecond
-
-// renewalAfter is when the lease is renewed next. It counts from when the last renewal was
-// due, not from its acknowledgement, so that renewals don't drift.
-func (r *reports) renewalAfter(now domain.UnixMillis, every time.Duration) domain.UnixMillis {
-	next := r.healthAt.Add(every)
-	if next <= now || next > now.Add(every) {
-		next = now.Add(every)
-	}
-	return next
-}
+// slack is how much sooner than due a report may be sent: half of the second after which the
+// clock is looked at again. What is due counts from an acknowledgement, a moment after a look;
+// without slack each report would come a second late.
+const slack = 500 * time.Millisecond
