@@ -82,7 +82,6 @@ func TestOnlyPointsWithASecretAreLetIn(t *testing.T) {
 	now := time.Now()
 	forged := registration("guessed", "CP-001", "Alicante", "0.01", now)
 	refused := map[string]string{
-
 		"none":        `{"id":"CP-001","location":"Alicante","price_eur_kwh":0.01}`,
 		"empty":       fmt.Sprintf(`{"id":"CP-001","location":"Alicante","price_eur_kwh":0.01,"at":%q,"proof":""}`, now.UTC().Format(time.RFC3339Nano)),
 		"forged":      forged,
