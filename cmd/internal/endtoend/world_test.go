@@ -542,3 +542,38 @@ func (w *world) askAll(cp string, drivers int) {
 	}
 	w.produce(messages...)
 }
+
+// committed waits until a group has committed all that a topic holds now.
+func (w *world) committed(group, topic string) {
+	w.t.Helper()
+	ends := map[int]int64{}
+	var partitions []int
+	metadata, err := w.client.Metadata(w.t.Context(), &kafka.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var ask []kafka.OffsetRequest
+	for _, p := range metadata.Topics[0].Partitions {
+		partitions = append(partitions, p.ID)
+		ask = append(ask, kafka.LastOffsetOf(p.ID))
+	}
+	offsets, err := w.client.ListOffsets(w.t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range offsets.Topics[topic] {
+		ends[p.Partition] = p.LastOffset
+	}
+	eventually(w.t, group+" has committed all of "+topic, func() bool {
+		fetched, err := w.client.OffsetFetch(w.t.Context(), &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: partitions}})
+		if err != nil {
+			return false
+		}
+		for _, p := range fetched.Topics[topic] {
+			if p.CommittedOffset < ends[p.Partition] && ends[p.Partition] > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
