@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,6 +93,15 @@ func (f *fields) find(name string, p presence) (v jsontext.Value, ok bool) {
 func (f *fields) has(name string) bool {
 	_, ok := f.find(name, optional)
 	return ok
+}
+
+// given tells whether a member of that name is there; a null one is unreadable.
+func (f *fields) given(name string) bool {
+	there := slices.ContainsFunc(f.in, func(m member) bool { return m.name == name })
+	if there {
+		f.find(name, required)
+	}
+	return there && f.err == nil
 }
 
 func (f *fields) kind(name string, v jsontext.Value, want jsontext.Kind) bool {
@@ -251,7 +261,7 @@ func (f *fields) textOrNone(name string, value **string) {
 		}
 		return
 	}
-	if f.has(name) {
+	if f.given(name) {
 		*value = new(string)
 		f.text(name, *value, required)
 	}
@@ -367,8 +377,9 @@ func figureAsSent[T quantity](f *fields, name string, value **T, text *string, u
 		}
 		return
 	}
-	if v, ok := f.find(name, optional); ok {
-		figureOrNone(f, name, value, u, optional)
+	if f.given(name) {
+		figureOrNone(f, name, value, u, required)
+		v, _ := f.find(name, required)
 		*text = string(v)
 	}
 }

@@ -293,7 +293,7 @@ func TestRecordsFromElsewhere(t *testing.T) {
 			message.Answer{Driver: "d", Point: "c", Authorized: true},
 		},
 		"a registration with null": {
-			register, `{"id":"c","location":null,"price_eur_kwh":null,"at":null,"proof":null}`,
+			register, `{"id":"c","at":null,"proof":null}`,
 			message.Registration{Point: "c"},
 		},
 		"a whole number with a fraction of zeros": {
@@ -364,6 +364,8 @@ func TestUnreadableRecords(t *testing.T) {
 		"energy beyond the limit":          {done, `{` + sample + `,"total_kwh":9000.1,"total_eur":0,"reason":"KO"}`, `the field "total_kwh" can't be taken`},
 		"money beyond the limit":           {done, `{` + sample + `,"total_kwh":1,"total_eur":9000000.01,"reason":"KO"}`, `the field "total_eur" can't be taken`},
 		"price beyond the limit":           {register, `{"id":"c","price_eur_kwh":1000.1}`, `the field "price_eur_kwh" can't be taken`},
+		"a price that is null":             {register, `{"id":"c","price_eur_kwh":null}`, `the field "price_eur_kwh" is null`},
+		"a location that is null":          {register, `{"id":"c","location":null}`, `the field "location" is null`},
 		"a price as text":                  {register, `{"id":"c","price_eur_kwh":"0.30"}`, `the field "price_eur_kwh" is a text where a number is expected`},
 		"a location that is a number":      {register, `{"id":"c","location":5}`, `the field "location" is a number where a text is expected`},
 		"a location too long":              {register, `{"id":"c","location":"` + long + `"}`, `the field "location" is longer than 256 bytes`},

@@ -35,18 +35,22 @@ type drivers struct {
 	running   sync.WaitGroup
 }
 
-func startDrivers(ctx context.Context, r run, config kafka.Config, node *central.Node, logger *slog.Logger) (*drivers, error) {
+func newDrivers(ctx context.Context, config kafka.Config, node *central.Node, logger *slog.Logger) (*drivers, error) {
 	transport, err := kafka.Connect(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	d := &drivers{node: node, transport: transport, shared: driver.Share(transport), logger: logger}
 	d.ctx, d.stop = context.WithCancel(context.Background())
-	for i := range r.Drivers {
+	return d, nil
+}
+
+// start lets so many drivers come.
+func (d *drivers) start(n int) {
+	for i := range n {
 		id := domain.DriverID(fmt.Sprintf("D-%03d", i+1))
 		d.running.Go(func() { d.come(id) })
 	}
-	return d, nil
 }
 
 // come is the life of a driver: away for a while, then at a point that is free.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"evcharging/adapters/broker"
@@ -32,12 +33,12 @@ const (
 func start(ctx context.Context, p *program.Process, r run, level slog.Level) (err error) {
 	screen := console.Console{In: p.Stdin, Out: p.Stdout, Environ: os.Environ()}
 	logger := central.NewLogger(p, level, screen)
-	if r.Data == "" {
+	temporary := r.Data == ""
+	if temporary {
 		if r.Data, err = os.MkdirTemp("", "evcharging-"); err != nil {
 			return fmt.Errorf("make a temporary folder (--data DIR names one that stays): %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(r.Data)) }()
-		logger.Warn("the network lives in a temporary folder and is gone at the end; --data DIR keeps it", "folder", r.Data)
 	}
 	embedded, err := startBroker(r, logger.Logger)
 	if err != nil {
@@ -60,24 +61,44 @@ func start(ctx context.Context, p *program.Process, r run, level slog.Level) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
+	logger.Turn(node)
+	defer logger.Turn(nil)
+	if temporary {
+		logger.Warn("the network lives in a temporary folder and is gone at the end; --data DIR keeps it", "folder", r.Data)
+	}
+	logger.Warn("the network is open: every point is let in")
 	logger.Info("the network runs", "broker", embedded.Addr(), "central", node.AuthAddr(), "pages", "http://"+node.HTTPAddr())
 
-	points, err := startPoints(ctx, r, config, node, logger.Logger)
+	points, err := newPoints(ctx, r, config, node, logger.Logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, points.Close()) }()
-	drivers, err := startDrivers(ctx, r, config, node, logger.Logger)
+	drivers, err := newDrivers(ctx, config, node, logger.Logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, drivers.Close()) }()
 
+	// A thousand points take their time: whoever waits sees them come.
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var starting sync.WaitGroup
+	defer starting.Wait()
+	defer points.stop()
+	drivers.start(r.Drivers)
+	starting.Go(func() {
+		if err := points.start(); err != nil {
+			fail(err)
+		}
+	})
 	screen.Source = node.Look()
 	screen.Commands = append(node.Commands(), append(points.commands(), drivers.commands()...)...)
-	logger.Turn(node)
-	defer logger.Turn(nil)
-	return node.Serve(ctx, screen)
+	err = node.Serve(ctx, screen)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(err, cause)
+	}
+	return err
 }
 
 // defaultPrice is that of a point from elsewhere that registers without one.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -51,94 +52,103 @@ const (
 
 // points are the simulated charging points: Engines and Monitors over Kafka and TCP.
 type points struct {
+	run       run
+	node      *central.Node
+	logger    *slog.Logger
 	transport *kafka.Transport
-	engines   map[string]*engine.Node
-	ids       []string
+	ctx       context.Context
 	stop      context.CancelFunc
 	monitors  sync.WaitGroup
+
+	mu      sync.Mutex
+	engines map[string]*engine.Node
+	ids     []string
 }
 
-func startPoints(ctx context.Context, r run, config kafka.Config, node *central.Node, logger *slog.Logger) (_ *points, err error) {
-	p := &points{engines: map[string]*engine.Node{}, stop: func() {}}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.Close())
-		}
-	}()
-	if p.transport, err = kafka.Connect(ctx, config); err != nil {
+func newPoints(ctx context.Context, r run, config kafka.Config, node *central.Node, logger *slog.Logger) (*points, error) {
+	transport, err := kafka.Connect(ctx, config)
+	if err != nil {
 		return nil, err
 	}
-	monitoring, stop := context.WithCancel(context.Background())
-	p.stop = stop
-	for i := range r.Points {
-		id, at := fmt.Sprintf("CP-%03d", i+1), sites[i%len(sites)]
-		// What a point has to say of its own work stands on the panel already.
-		log := slog.New(faults{logger.Handler()}).With("point", id)
-		ofEngine := engine.Config{
-			Settings: application.Settings{
-				Point: domain.PointID(id), Speed: r.Speed,
-				Curve: application.Curve{Battery: battery, MaxPower: at.power},
-			},
-			Journal: filepath.Join(r.Data, "journal"), Listen: freeAddress(r.Host, enginePort+i),
-			Network: p.transport, Logger: log,
-		}
-		started, err := engine.Start(ofEngine)
-		if errors.Is(err, syscall.EADDRINUSE) { // somebody was quicker
-			ofEngine.Listen = net.JoinHostPort(r.Host, "0")
-			started, err = engine.Start(ofEngine)
-		}
-		if err != nil {
-			return nil, err
-		}
-		p.ids = append(p.ids, id)
-		p.engines[id] = started
-		if i%startTogether == startTogether-1 {
-			if err := p.ready(ctx); err != nil {
-				return nil, err
-			}
-		}
-		p.monitors.Go(func() {
-			if err := monitor.Run(monitoring, monitor.Config{
-				Settings: supervision.Settings{Point: domain.PointID(id), Location: at.location, Price: at.price, Lease: lease},
-				Engine:   started.Addr(), Central: node.AuthAddr(), Network: p.transport, Logger: log,
-			}); err != nil {
-				logger.Error("a Monitor has ended", "point", id, "error", err)
-			}
-		})
-	}
-	if err := p.ready(ctx); err != nil {
-		return nil, err
-	}
-	if len(p.ids) > 0 {
-		addresses := make([]string, len(p.ids))
-		for i, id := range p.ids {
-			addresses[i] = p.engines[id].Addr()
-		}
-		logger.Info("the points run", "points", len(p.ids), "engines", ports(addresses))
-	}
+	p := &points{run: r, node: node, logger: logger, transport: transport, engines: map[string]*engine.Node{}}
+	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p, nil
 }
 
-// ready waits until the Engines hear their orders.
-func (p *points) ready(ctx context.Context) error {
-	for _, e := range p.engines {
-		select {
-		case <-e.Ready():
-		case <-e.Ended():
-			return e.Close()
-		case <-ctx.Done():
-			return ctx.Err()
+// start starts the points, some at a time, until Close.
+func (p *points) start() error {
+	var some []*engine.Node
+	var addresses []string
+	for i := range p.run.Points {
+		started, err := p.add(i)
+		if err != nil {
+			return err
 		}
+		some, addresses = append(some, started), append(addresses, started.Addr())
+		if len(some) < startTogether && i < p.run.Points-1 {
+			continue
+		}
+		for _, e := range some {
+			select {
+			case <-e.Ready():
+			case <-e.Ended():
+				return e.Close()
+			case <-p.ctx.Done():
+				return nil
+			}
+		}
+		some = some[:0]
+	}
+	if len(addresses) > 0 {
+		p.logger.Info("the points run", "points", len(addresses), "engines", ports(addresses))
 	}
 	return nil
 }
 
+// add starts an Engine and its Monitor.
+func (p *points) add(i int) (*engine.Node, error) {
+	id, at := fmt.Sprintf("CP-%03d", i+1), sites[i%len(sites)]
+	// What a point has to say of its own work stands on the panel already.
+	log := slog.New(faults{p.logger.Handler()}).With("point", id)
+	ofEngine := engine.Config{
+		Settings: application.Settings{
+			Point: domain.PointID(id), Speed: p.run.Speed,
+			Curve: application.Curve{Battery: battery, MaxPower: at.power},
+		},
+		Journal: filepath.Join(p.run.Data, "journal"), Listen: freeAddress(p.run.Host, enginePort+i),
+		Network: p.transport, Logger: log,
+	}
+	started, err := engine.Start(ofEngine)
+	if errors.Is(err, syscall.EADDRINUSE) { // somebody was quicker
+		ofEngine.Listen = net.JoinHostPort(p.run.Host, "0")
+		started, err = engine.Start(ofEngine)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.ids = append(p.ids, id)
+	p.engines[id] = started
+	p.mu.Unlock()
+	p.monitors.Go(func() {
+		if err := monitor.Run(p.ctx, monitor.Config{
+			Settings: supervision.Settings{Point: domain.PointID(id), Location: at.location, Price: at.price, Lease: lease},
+			Engine:   started.Addr(), Central: p.node.AuthAddr(), Network: p.transport, Logger: log,
+		}); err != nil {
+			p.logger.Error("a Monitor has ended", "point", id, "error", err)
+		}
+	})
+	return started, nil
+}
+
 // commands are what somebody types to break points and mend them.
 func (p *points) commands() []console.Command {
-	point := []console.Arg{{Name: "POINT", Values: func() []string { return p.ids }}}
+	point := []console.Arg{{Name: "POINT", Values: p.started}}
 	does := func(name, help, done string, do func(*engine.Node)) console.Command {
 		return console.Command{Name: name, Args: point, Help: help, Run: func(_ context.Context, call console.Call) (string, error) {
+			p.mu.Lock()
 			e, ok := p.engines[call.Args[0]]
+			p.mu.Unlock()
 			if !ok {
 				return "", fmt.Errorf("%s is no point of this process", call.Args[0])
 			}
@@ -153,7 +163,15 @@ func (p *points) commands() []console.Command {
 	}
 }
 
-// Close ends the Monitors, then the Engines, all at once: each ends what it supplies.
+// started are the ids of the points that were started.
+func (p *points) started() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.ids)
+}
+
+// Close ends the Monitors, then the Engines, all at once: each ends what it supplies. start
+// must have returned, which stop makes it do.
 func (p *points) Close() error {
 	p.stop()
 	p.monitors.Wait()
@@ -169,10 +187,7 @@ func (p *points) Close() error {
 		})
 	}
 	ending.Wait()
-	if p.transport != nil {
-		errs = append(errs, p.transport.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.transport.Close())...)
 }
 
 // faults passes on what keeps a point from its work.
