@@ -50,7 +50,7 @@ func (t *Transport) compareClock(before, after time.Time, m *sarama.ProducerMess
 // timeOf reads a record's time. It has a client of its own, for a fetch holds up what else
 // goes over its connection.
 func (t *Transport) timeOf(topic string, partition int32, offset int64) (at time.Time, ok bool) {
-	consumer, err := sarama.NewConsumer(t.brokers, t.settings())
+	consumer, err := sarama.NewConsumer(t.brokers, t.settings(t.life))
 	if err != nil {
 		return at, false
 	}

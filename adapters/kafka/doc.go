@@ -32,9 +32,10 @@
 // far the others may get ahead of a record that is stuck.
 //
 // When a partition is taken away, or the program stops, no further record is begun, those
-// that are being retried are given up, those in work have 7 s (then their context ends, and
+// that are being retried are given up, those in work have 6 s (then their context ends, and
 // 1 s later they are left behind, and what they do is not marked), and the last offset is
-// committed. The next owner begins there: a record comes again rather than never.
+// committed, in half a second: a broker that hangs is left without. The next owner begins
+// there: a record comes again rather than never.
 //
 // Offsets are committed once a second, for requests and control records at each
 // acknowledgement, where acknowledgements that come while a commit is under way share the

@@ -105,7 +105,7 @@ type followed struct {
 // begin connects and fixes the positions; it tries until ctx ends, false then.
 func (f *follower) begin(ctx context.Context, from domain.UnixMillis) (map[place]position, bool) {
 	for p := (pauses{}); ; {
-		positions, err := f.fix(from)
+		positions, err := f.fix(ctx, from)
 		if err == nil {
 			return positions, true
 		}
@@ -116,8 +116,8 @@ func (f *follower) begin(ctx context.Context, from domain.UnixMillis) (map[place
 	}
 }
 
-func (f *follower) fix(from domain.UnixMillis) (_ map[place]position, err error) {
-	if f.client, err = sarama.NewClient(f.transport.brokers, f.transport.settings()); err != nil {
+func (f *follower) fix(ctx context.Context, from domain.UnixMillis) (_ map[place]position, err error) {
+	if f.client, err = sarama.NewClient(f.transport.brokers, f.transport.settings(ctx)); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -25,8 +25,10 @@ const (
 	window = 2048
 	// drainTime is how long what is being worked on may take when its partition goes to
 	// another, or the program stops; abandonTime how long after that it is waited for.
-	drainTime   = 7 * time.Second
+	drainTime   = 6 * time.Second
 	abandonTime = time.Second
+	// leaveTime is what the last commits and leaving the group may take after that.
+	leaveTime = 500 * time.Millisecond
 	// rebalanceTime is what a member has to give up its partitions, well above drainTime.
 	rebalanceTime = 30 * time.Second
 	// fetchWait is how long the broker keeps an empty fetch. Meanwhile it answers nothing
@@ -114,7 +116,9 @@ type delivery struct {
 }
 
 func (s *subscription) run(ctx context.Context) {
-	settings := s.transport.settings()
+	connected, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	settings := s.transport.settings(connected)
 	settings.Consumer.Return.Errors = true
 	settings.Consumer.Offsets.AutoCommit.Enable = !s.commitEach
 	settings.Consumer.Offsets.AutoCommit.Interval = time.Second
@@ -135,6 +139,7 @@ func (s *subscription) run(ctx context.Context) {
 	// The subscriber is not given ctx: it would forget what is being worked on. Closing it
 	// ends the claims, and they wait.
 	var messages <-chan *wm.Message
+	giveUp := context.AfterFunc(ctx, cut) // nothing is in work yet
 	for p := (pauses{}); ; {
 		if messages, err = subscriber.Subscribe(context.WithoutCancel(ctx), s.topic); err == nil {
 			break
@@ -143,7 +148,13 @@ func (s *subscription) run(ctx context.Context) {
 			return
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { _ = subscriber.Close() })
+	giveUp()
+	stop := context.AfterFunc(ctx, func() {
+		// A broker that hangs takes no commit, and its group is left by a timeout.
+		late := time.AfterFunc(drainTime+abandonTime+leaveTime, cut)
+		defer late.Stop()
+		_ = subscriber.Close()
+	})
 	defer stop()
 	var working sync.WaitGroup
 	for m := range messages {

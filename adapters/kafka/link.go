@@ -99,7 +99,14 @@ func (t *Transport) dial(ctx context.Context) error {
 }
 
 func (t *Transport) tryDial() (*link, error) {
-	client, err := sarama.NewClient(t.brokers, t.settings())
+	// A client takes a minute to say that a broker hangs; a ping knows soon.
+	p := t.newPinger(t.linked)
+	err := p.ping()
+	p.close()
+	if err != nil {
+		return nil, t.explain("", err)
+	}
+	client, err := sarama.NewClient(t.brokers, t.settings(t.linked))
 	if err != nil {
 		return nil, t.explain("", err)
 	}

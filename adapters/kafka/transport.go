@@ -45,6 +45,9 @@ type Transport struct {
 	life  context.Context
 	end   context.CancelFunc
 	tasks sync.WaitGroup
+	// linked is how long the connections of the links live: longer than life.
+	linked context.Context
+	unlink context.CancelFunc
 }
 
 var (
@@ -58,6 +61,8 @@ const (
 	dialTimeout = 3 * time.Second
 	// ioTimeout is more than any request may take, a fetch that waits for records too.
 	ioTimeout = 10 * time.Second
+	// closeTime is what Close leaves of what is being sent to a broker that does not answer.
+	closeTime = time.Second
 	// refreshEvery is how soon new partitions and moved leaders are noticed.
 	refreshEvery = 30 * time.Second
 )
@@ -97,8 +102,10 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 		t.stats[name] = new(counters)
 	}
 	t.life, t.end = context.WithCancel(context.Background())
+	t.linked, t.unlink = context.WithCancel(context.Background())
 	if err := t.dial(ctx); err != nil {
 		t.end()
+		t.unlink()
 		return nil, err
 	}
 	t.readTrust()
@@ -106,14 +113,17 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 	return t, nil
 }
 
-// settings are those that all clients share.
-func (t *Transport) settings() *sarama.Config {
+// settings are those that all clients share. Their connections end with ctx.
+func (t *Transport) settings(ctx context.Context) *sarama.Config {
 	c := sarama.NewConfig()
+	c.Net.Proxy.Enable = true // sarama's word for a dialer of one's own
+	c.Net.Proxy.Dialer = dialer{net.Dialer{Timeout: dialTimeout}, ctx}
 	c.Version = sarama.MaxVersion
 	c.ClientID = t.id
 	c.Net.DialTimeout, c.Net.ReadTimeout, c.Net.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
 	c.Metadata.RefreshFrequency = refreshEvery
-	c.Metadata.Retry.Max, c.Metadata.Retry.Backoff = 2, 250*time.Millisecond
+	c.Metadata.Retry.Max = 2
+	c.Metadata.Retry.BackoffFunc = func(int, int) time.Duration { return pauseOf(ctx, 250*time.Millisecond) }
 	c.Metadata.Timeout = 2 * dialTimeout
 	c.Metadata.AllowAutoTopicCreation = false // a topic that came by itself would have the wrong settings
 
@@ -126,20 +136,32 @@ func (t *Transport) settings() *sarama.Config {
 	c.Producer.Timeout = ioTimeout / 2
 	c.Producer.Transaction.Retry.Max = 3 // of asking for a producer's id
 	c.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
-		return min(100*time.Millisecond<<min(retries, 4), time.Second)
+		return pauseOf(ctx, min(100*time.Millisecond<<min(retries, 4), time.Second))
 	}
 
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	c.Consumer.Retry.BackoffFunc = func(retries int) time.Duration {
-		return min(firstPause<<min(retries, 10), longestReadPause)
+		return pauseOf(ctx, min(firstPause<<min(retries, 10), longestReadPause))
 	}
 	return c
 }
 
-// Close ends the connection, after what is being sent. Whoever reads must have ended
-// before, see Group and Follow. Closing again does nothing.
+// pauseOf is how long sarama waits before it tries again: not at all once ctx has ended.
+func pauseOf(ctx context.Context, d time.Duration) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	return d
+}
+
+// Close ends the connection, after what is being sent; of a broker that does not answer it
+// waits a second for that. Whoever reads must have ended before, see Group and Follow.
+// Closing again does nothing.
 func (t *Transport) Close() error {
+	defer t.unlink()
 	t.end()
+	late := time.AfterFunc(closeTime, t.unlink)
+	defer late.Stop()
 	t.tasks.Wait()
 	return t.closeLinks()
 }
@@ -178,6 +200,9 @@ func networkCause(err error) string {
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
+		if op.Timeout() {
+			return "no answer"
+		}
 		return op.Err.Error()
 	}
 	return ""

@@ -11,6 +11,9 @@ import (
 
 const (
 	pingEvery = time.Second
+	// pingTimeout is how long the answer to a ping may take, and then that to another over a
+	// new connection, before the broker is taken to be away.
+	pingTimeout = 3 * time.Second
 	// trustEvery is how soon a topic's changed settings are noticed.
 	trustEvery = time.Minute
 )
@@ -68,7 +71,7 @@ func (t *Transport) Watch(ctx context.Context, change func(up bool, err error)) 
 func (t *Transport) keepWatch() {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
-	p := pinger{brokers: t.brokers, settings: t.settings()}
+	p := t.newPinger(t.life)
 	defer p.close()
 	read := time.Now()
 	for {
@@ -131,6 +134,13 @@ type pinger struct {
 	settings *sarama.Config
 	current  *sarama.Broker
 	next     int
+}
+
+func (t *Transport) newPinger(ctx context.Context) *pinger {
+	p := &pinger{brokers: t.brokers, settings: t.settings(ctx)}
+	p.settings.Net.ReadTimeout = pingTimeout
+	p.settings.ApiVersionsRequest = false // a ping is one
+	return p
 }
 
 // ping is nil where a broker answers. A connection that is broken is no sign of a broker
