@@ -46,12 +46,15 @@ type serve struct {
 	Mongo        string                  `env:"MONGO_URI" placeholder:"URI" help:"MongoDB for projections. Not supported by this version: it is named in a warning."`
 	HTTP         pagesAddress            `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only; 'off' for none."`
 	Secrets      string                  `placeholder:"FILE" help:"File of lines 'id secret': only these points are let in. Without it the network is open."`
-	Lease        time.Duration           `default:"0s" max:"1h" placeholder:"DURATION" help:"How long a Monitor's sign of life counts, where it gives a lease; 0s: as long as the Monitor says."`
+	Lease        time.Duration           `default:"0s" max:"1h" placeholder:"DURATION" help:"How long a Monitor's sign of life counts, where it gives a lease; 0s: as long as the Monitor says; else from 3s to 1h."`
 	TakeUp       time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long a granted supply may take to begin, plugging in included."`
 	Silence      time.Duration           `default:"60s" min:"5s" placeholder:"DURATION" help:"How long a running supply may be without a report before it ends as DISCONNECTED."`
 	FinalReport  time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long Central waits for the final report of a supply that it ended."`
 	DefaultPrice domain.MicroEurosPerKWh `env:"DEFAULT_PRICE_EUR_KWH" default:"0.30" placeholder:"EUR" help:"Price in EUR per kWh of a point that registers without one."`
 }
+
+// shortestLease is the contract's.
+const shortestLease = 3 * time.Second
 
 // Run is Central's role.
 func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) error {
@@ -65,6 +68,9 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 	}
 	if s.HTTP == noPages {
 		config.HTTP = ""
+	}
+	if s.Lease != 0 && s.Lease < shortestLease {
+		return program.UsageError(fmt.Errorf("--lease: %s is shorter than the shortest lease, %s", s.Lease, shortestLease))
 	}
 	var warnings []string
 	if s.Mongo != "" {

@@ -12,6 +12,7 @@ import (
 	"evcharging/application/message"
 	"evcharging/application/network"
 	"evcharging/domain"
+	"evcharging/domain/chargingpoint"
 )
 
 // allPoints stands for every point that is registered at the moment.
@@ -108,6 +109,9 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 		if err := domain.CheckID(c.Point); err != nil {
 			return "", err
 		}
+		if !n.isRegistered(c.Point) { // a slip of the keyboard needs no dead letter
+			return "", fmt.Errorf("%s %s: %w: %w", c.Action, c.Point, ErrRefused, chargingpoint.ErrUnknownPoint)
+		}
 		answer, err := n.operator.Ask(ctx, c)
 		if err != nil {
 			return "", err
@@ -124,6 +128,10 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 		return "", err
 	}
 	return fmt.Sprintf("%s: %d points done", c.Action, len(points)), nil
+}
+
+func (n *Node) isRegistered(id domain.PointID) bool {
+	return slices.ContainsFunc(n.feed.Points(), func(p network.Point) bool { return p.ID == id && p.Registered })
 }
 
 func (n *Node) start(ctx context.Context, call console.Call) (string, error) {

@@ -74,7 +74,7 @@ func (s *Screen) Show(now domain.UnixMillis, event driver.Event) {
 	case driver.SendFailed:
 		s.about(now, e.Line, yellow, "the request can't be sent, trying again: %s", e.Err)
 	case driver.CentralQuiet:
-		s.about(now, e.Line, yellow, "Central does not answer; waiting %s more", e.GivesUpIn)
+		s.about(now, e.Line, yellow, "Central does not answer; waiting %s more", e.GivesUpIn.Round(time.Second))
 	case driver.Granted:
 		s.about(now, e.Line, green, "granted%s", granted(e))
 	case driver.Supplying:

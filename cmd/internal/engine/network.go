@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -19,9 +18,6 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-// errNotConnected is the result of sending before Kafka was reached.
-var errNotConnected = errors.New("Kafka has not been reached yet") //nolint:staticcheck // Kafka is a name
-
 // Network is what an Engine needs of a network. *kafka.Transport is one; its documentation
 // is the contract.
 type Network interface {
@@ -34,7 +30,7 @@ type Network interface {
 func (n *Node) send(ctx context.Context, messages []message.Message) error {
 	network := n.connected()
 	if network == nil {
-		return errNotConnected
+		return kafka.ErrUnreachable
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()

@@ -18,9 +18,6 @@ import (
 // closeTimeout is how long the connection to Kafka may take to end.
 const closeTimeout = 2 * time.Second
 
-// errNotConnected is the result of sending before Kafka was reached.
-var errNotConnected = errors.New("Kafka has not been reached yet") //nolint:staticcheck // Kafka is a name
-
 // Network is what a Monitor needs of a network. *kafka.Transport is one; its documentation
 // is the contract.
 type Network interface {
@@ -148,7 +145,7 @@ func (r *runner) beat(ctx context.Context) monitor.Beaten {
 func (r *runner) send(ctx context.Context, messages []message.Message) error {
 	network := r.connected()
 	if network == nil {
-		return errNotConnected
+		return kafka.ErrUnreachable
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Lease/3)
 	defer cancel()
