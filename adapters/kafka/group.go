@@ -29,8 +29,11 @@ const (
 	abandonTime = time.Second
 	// leaveTime is what the last commits and leaving the group may take after that.
 	leaveTime = 500 * time.Millisecond
-	// rebalanceTime is what a member has to give up its partitions, well above drainTime.
-	rebalanceTime = 30 * time.Second
+	// rebalanceTime is what a member has to give up its partitions, well above drainTime. A
+	// broker waits as long for a member that died while it joined. joinTime is a little more:
+	// who asks to join again before it was answered has others wait anew.
+	rebalanceTime = 12 * time.Second
+	joinTime      = rebalanceTime + 3*time.Second
 	// fetchWait is how long the broker keeps an empty fetch. Meanwhile it answers nothing
 	// else on the connection, a commit neither, so it is shorter where each is committed.
 	fetchWait       = 250 * time.Millisecond
@@ -73,6 +76,8 @@ func (t *Transport) Group(ctx context.Context, group string, topics []string, ha
 			points:     turnstile{held: make(map[domain.PointID]chan struct{})},
 		}
 	}
+	t.waiting.Add(int64(len(subscriptions)))
+	defer t.waiting.Add(-int64(len(subscriptions)))
 	var all sync.WaitGroup
 	for _, s := range subscriptions {
 		all.Go(func() { s.run(ctx) })
@@ -80,6 +85,10 @@ func (t *Transport) Group(ctx context.Context, group string, topics []string, ha
 	all.Wait()
 	return nil
 }
+
+// Listens tells whether every topic of every Group is being read. Between an outage and the
+// moment when a group has come together again, what others sent waits unread.
+func (t *Transport) Listens() bool { return t.waiting.Load() == 0 }
 
 // subscription is one topic's part of a Group. It is Watermill's Unmarshaler and Tracer, the
 // two places where Watermill lets its subscriber be shaped.
@@ -129,6 +138,7 @@ func (s *subscription) run(ctx context.Context) {
 	settings.Consumer.Group.Session.Timeout = sessionTime
 	settings.Consumer.Group.Heartbeat.Interval = sessionTime / 4
 	settings.Consumer.Group.Rebalance.Timeout = rebalanceTime
+	settings.Net.ReadTimeout = joinTime
 	subscriber, err := wmkafka.NewSubscriber(wmkafka.SubscriberConfig{
 		Brokers: s.transport.brokers, OverwriteSaramaConfig: settings, ConsumerGroup: s.group,
 		Unmarshaler: s, Tracer: s, ReconnectRetrySleep: time.Second,
@@ -293,6 +303,18 @@ func (s *subscription) WrapSyncProducer(_ *sarama.Config, p sarama.SyncProducer)
 type laned struct {
 	sarama.ConsumerGroupHandler
 	*subscription
+}
+
+// Setup and Cleanup enclose the time in which the topic is read.
+func (l laned) Setup(session sarama.ConsumerGroupSession) error {
+	l.transport.waiting.Add(-1)
+	return l.ConsumerGroupHandler.Setup(session)
+}
+
+// Cleanup comes after every Setup.
+func (l laned) Cleanup(session sarama.ConsumerGroupSession) error {
+	l.transport.waiting.Add(1)
+	return l.ConsumerGroupHandler.Cleanup(session)
 }
 
 // ConsumeClaim reads a partition until it is taken away. It returns when the records in

@@ -8,30 +8,36 @@ import (
 )
 
 // membersEvery is how often WaitForNoMembers looks, membersLeave how long it waits: a
-// member that was killed is dropped after its session's timeout.
+// member that was killed is dropped after its session's timeout, after a rebalance's too where it
+// was killed in one.
 const (
 	membersEvery = 500 * time.Millisecond
-	membersLeave = 15 * time.Second
+	membersLeave = sessionTime + rebalanceTime + 4*time.Second
 )
 
-// Members is how many live members the consumer group of a topic has, see Group.
-func (t *Transport) Members(ctx context.Context, group, topic string) (members int, err error) {
+// Members is how many live members the consumer groups of topics have, see Group: that of
+// the one which has most.
+func (t *Transport) Members(ctx context.Context, group string, topics ...string) (members int, err error) {
+	groups := make([]string, len(topics))
+	for i, topic := range topics {
+		groups[i] = group + "." + topic
+	}
 	err = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
-		described, err := admin.DescribeConsumerGroups([]string{group + "." + topic})
+		described, err := admin.DescribeConsumerGroups(groups)
 		if err != nil {
 			return t.explain("", err)
 		}
 		for _, d := range described {
-			members += len(d.Members)
+			members = max(members, len(d.Members))
 		}
 		return nil
 	})
 	return members, err
 }
 
-// WaitForNoMembers waits until the consumer group of a topic has no members, at most
+// WaitForNoMembers waits until the consumer groups of topics have no members, at most
 // until those that were killed must have been dropped. Its error is that of ctx, or of asking.
-func (t *Transport) WaitForNoMembers(ctx context.Context, group, topic string) error {
+func (t *Transport) WaitForNoMembers(ctx context.Context, group string, topics ...string) error {
 	tick := time.NewTicker(membersEvery)
 	defer tick.Stop()
 	for begun := time.Now(); time.Since(begun) < membersLeave; {
@@ -40,7 +46,7 @@ func (t *Transport) WaitForNoMembers(ctx context.Context, group, topic string) e
 			return ctx.Err()
 		case <-tick.C:
 		}
-		if members, err := t.Members(ctx, group, topic); err != nil || members == 0 {
+		if members, err := t.Members(ctx, group, topics...); err != nil || members == 0 {
 			return err
 		}
 	}

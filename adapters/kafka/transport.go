@@ -41,6 +41,8 @@ type Transport struct {
 	trusted atomic.Pointer[map[string]bool]
 	clock   clock
 	watch   watch
+	// waiting is how many topics of groups are not being read.
+	waiting atomic.Int64
 
 	life  context.Context
 	end   context.CancelFunc

@@ -198,11 +198,11 @@ func (n *Node) persist(ctx context.Context, do func(context.Context) error) erro
 // alone is nil where no other Central of the group is live: two embedded logs would
 // split the truth. A Central that was killed leaves the group after its session's timeout.
 func (n *Node) alone(ctx context.Context) error {
-	topic := n.transport.Topics().Control
+	reads := n.transport.Topics().CentralReads()
 	for waited := false; ; waited = true {
 		var members int
 		if err := n.persist(ctx, func(ctx context.Context) (err error) {
-			members, err = n.transport.Members(ctx, group, topic)
+			members, err = n.transport.Members(ctx, group, reads...)
 			return err
 		}); err != nil {
 			return err
@@ -215,7 +215,7 @@ func (n *Node) alone(ctx context.Context) error {
 		}
 		n.logger.Warn("a Central is a member of the group still; waiting for it to leave", "group", group)
 		if err := n.persist(ctx, func(ctx context.Context) error {
-			return n.transport.WaitForNoMembers(ctx, group, topic)
+			return n.transport.WaitForNoMembers(ctx, group, reads...)
 		}); err != nil {
 			return err
 		}
@@ -242,7 +242,8 @@ func (n *Node) watchDeadlines(ctx context.Context, index central.DeadlineIndex) 
 // slowAnswer is how long the broker may take to answer a ping, and how often it is looked.
 const slowAnswer = 500 * time.Millisecond
 
-// watchSilence is deaf for as long as the broker hangs.
+// watchSilence is deaf for as long as the broker hangs, or does not hand out yet what
+// others have sent.
 func (n *Node) watchSilence(ctx context.Context) {
 	tick := time.NewTicker(slowAnswer)
 	defer tick.Stop()
@@ -251,7 +252,7 @@ func (n *Node) watchSilence(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if n.transport.Unanswered() >= slowAnswer {
+			if n.transport.Unanswered() >= slowAnswer || !n.transport.Listens() {
 				n.listening.Deaf(now())
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -36,6 +37,11 @@ const patience = 30 * time.Second
 var binaries string
 
 func TestMain(m *testing.M) {
+	// The tests wait more than they work: more of them at a time than there are processors.
+	flag.Parse()
+	if atOnce := flag.Lookup("test.parallel"); atOnce.Value.String() == atOnce.DefValue {
+		_ = flag.Set(atOnce.Name, "8")
+	}
 	os.Exit(func() int {
 		var err error
 		if binaries, err = os.MkdirTemp("", "evcharging-bin-"); err != nil {
