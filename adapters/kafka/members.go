@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -66,6 +67,9 @@ func (t *Transport) Backlog(ctx context.Context, group, topic string) (map[int32
 	}
 	err = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
 		committed, err := admin.ListConsumerGroupOffsets(group+"."+topic, map[string][]int32{topic: partitions})
+		if errors.Is(err, sarama.ErrGroupIDNotFound) { // some brokers say so of a group that never was
+			return nil
+		}
 		if err != nil {
 			return t.explain("", err)
 		}

@@ -9,8 +9,12 @@ import (
 	"evcharging/application/message"
 )
 
-// backlogWithin is how long a start waits for what the Monitors said meanwhile.
-const backlogWithin = 10 * time.Second
+const (
+	// backlogWithin is how long a start waits for what the Monitors said meanwhile.
+	backlogWithin = 10 * time.Second
+	// backlogEvery is how often it asks the broker what is left of it.
+	backlogEvery = 500 * time.Millisecond
+)
 
 // read begins to read, what the Monitors said while nobody listened first: a request must
 // not be refused for a point whose signs of life lie unread beside it. start bounds that wait,
@@ -24,7 +28,7 @@ func (n *Node) read(start, reading context.Context, lanes *lanes) error {
 	}); err != nil {
 		return err
 	}
-	group := func(topics []string) {
+	readGroup := func(topics []string) {
 		n.reading.Go(func() {
 			n.fail(n.transport.Group(reading, group, topics, func(ctx context.Context, r message.Received) error {
 				err := lanes.take(ctx, r)
@@ -36,9 +40,12 @@ func (n *Node) read(start, reading context.Context, lanes *lanes) error {
 		})
 	}
 	first := []string{topics.Register, topics.Health}
-	group(first)
-	b.wait(start)
-	group(slices.DeleteFunc(topics.CentralReads(), func(topic string) bool { return slices.Contains(first, topic) }))
+	readGroup(first)
+	b.wait(start, func(ctx context.Context) bool {
+		left, err := n.transport.Backlog(ctx, group, topics.Health)
+		return err == nil && len(left) == 0
+	})
+	readGroup(slices.DeleteFunc(topics.CentralReads(), func(topic string) bool { return slices.Contains(first, topic) }))
 	return start.Err()
 }
 
@@ -66,19 +73,29 @@ func (b *backlog) took(s message.Source) {
 }
 
 // wait waits until nothing is left, at most backlogWithin: a record that can't be taken in
-// must not keep Central from starting.
-func (b *backlog) wait(ctx context.Context) {
+// must not keep Central from starting. Records that are refused are taken by nobody; that
+// nothing is left is then what committed tells, a little later.
+func (b *backlog) wait(ctx context.Context, committed func(context.Context) bool) {
 	b.mu.Lock()
 	none := len(b.last) == 0
 	b.mu.Unlock()
 	if none {
 		return
 	}
-	late := time.NewTimer(backlogWithin)
-	defer late.Stop()
-	select {
-	case <-b.taken:
-	case <-late.C:
-	case <-ctx.Done():
+	ctx, stop := context.WithTimeout(ctx, backlogWithin)
+	defer stop()
+	ask := time.NewTicker(backlogEvery)
+	defer ask.Stop()
+	for {
+		select {
+		case <-b.taken:
+			return
+		case <-ctx.Done():
+			return
+		case <-ask.C:
+			if committed(ctx) {
+				return
+			}
+		}
 	}
 }
