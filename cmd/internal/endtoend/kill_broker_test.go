@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -110,4 +111,41 @@ func TestACentralThatStartsOutlivesAnOutage(t *testing.T) {
 	c.says("Central is ready")
 	w.point(c, "CP-001")
 	c.saysOnce()
+}
+
+// An order that was given when the broker went away, or when Central was killed, is sent when they are
+// back, unless a newer one was given meanwhile: never an old one after a newer one.
+func TestAnOldOrderIsNotSentAfterANewerOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.central()
+	p := w.point(c, "CP-001")
+	w.listen("ev.control", "ev.commands", "ev.supply.telemetry")
+	for round, cut := range []func(){
+		func() { w.stopBroker(); p.engine.says("Kafka can't be reached"); w.restartBroker() },
+		func() { c.kill(); c.start() },
+	} {
+		driver := w.run("ev-driver", "--driver-id", fmt.Sprintf("D-%d", round), "--cp", "CP-001")
+		w.supplying(fmt.Sprintf("D-%d", round), 1)
+		asked := len(w.all("ev.control", nil))
+		stop, resume := w.run("ev-central", "stop", "CP-001"), w.run("ev-central", "resume", "CP-001")
+		eventually(t, "an operator's record is there", func() bool { return len(w.all("ev.control", nil)) > asked })
+		cut()
+		stop.wait(patience)
+		resume.wait(patience)
+		driver.wait(patience)
+		// Whichever came last, the point is let go now.
+		if again := w.run("ev-central", "resume", "CP-001"); again.wait(patience) != 0 {
+			t.Errorf("the resume failed: %s", again.output())
+		}
+		c.free("CP-001")
+	}
+	served := w.run("ev-driver", "--driver-id", "D-LAST", "--cp", "CP-001")
+	w.supplying("D-LAST", 1)
+	p.engine.types("unplug")
+	if status := served.wait(patience); status != 0 {
+		t.Errorf("the driver ended with status %d", status)
+	}
+	c.shows("CP-001", "ACTIVATED")
+	w.audit(c)
 }
