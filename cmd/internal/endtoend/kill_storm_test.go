@@ -101,7 +101,7 @@ func (s *storm) over() bool {
 			return false
 		}
 		select {
-		case <-d.process.over:
+		case <-d.over:
 		default:
 			return false
 		}
