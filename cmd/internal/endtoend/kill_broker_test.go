@@ -57,7 +57,7 @@ func TestABrokerThatIsAwayLosesNothing(t *testing.T) {
 
 	w.stopBroker()
 	onIdle := drive("D-IDLE", "CP-IDLE")
-	w.measures("CP-RUNNING", 4)
+	full.engine.says("ended: session")
 	full.engine.types("status")
 	full.engine.says("1 final reports wait for Kafka")
 	w.measures("CP-RUNNING", 4)
