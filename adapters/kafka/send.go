@@ -92,6 +92,9 @@ func (t *Transport) trySend(ctx context.Context, batch []*sarama.ProducerMessage
 		if err := t.renew(ctx, l); err != nil {
 			return err
 		}
+		for i, m := range batch { // the old producer looks at the old ones a little longer
+			batch[i] = &sarama.ProducerMessage{Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: m.Headers}
+		}
 	}
 }
 

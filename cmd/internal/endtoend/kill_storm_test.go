@@ -19,6 +19,8 @@ type storm struct {
 	central *central
 	points  []*point
 	drivers []*traveller
+	// operators are commands that were given.
+	operators []*process
 	// away is what has been killed and is to be started again.
 	away  []func()
 	kills map[string]int
@@ -80,7 +82,10 @@ func (s *storm) strike() {
 			d.away = true
 			kill("Driver", d.process, func() { s.drive(d) })
 		}
-	case n < 12 && s.broker != nil:
+	case n < 12:
+		// An operator, who does not wait.
+		s.operators = append(s.operators, s.run("ev-central", []string{"stop", "resume"}[s.random.IntN(2)], p.id))
+	case n < 13 && s.broker != nil:
 		s.stopBroker()
 		s.broker = nil
 		s.kills["broker"]++
@@ -127,7 +132,8 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 	s := &storm{world: w, random: rand.New(rand.NewPCG(seed, seed)), kills: map[string]int{}}
 	s.central = w.central("--take-up", "3s", "--silence", "5s", "--final-report", "3s")
 	for i := range points {
-		s.points = append(s.points, w.shortLease(s.central, fmt.Sprintf("CP-%d", i+1), "--battery", fmt.Sprintf("0.00%d", 3*(1+i%3))))
+		battery := []string{"0.003", "0.006", "0.02"}[i%3]
+		s.points = append(s.points, w.shortLease(s.central, fmt.Sprintf("CP-%d", i+1), "--battery", battery))
 	}
 	w.listen("ev.health", "ev.supply.request", "ev.supply.auth", "ev.supply.start", "ev.supply.telemetry", "ev.supply.done", "ev.supply.ticket", "ev.commands", "ev.control")
 	for i := range drivers {
@@ -148,6 +154,12 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 	}
 	s.central.says("Central is ready")
 	calm := time.Now()
+	for _, operator := range s.operators {
+		operator.wait(patience)
+	}
+	eventually(t, "all points are in service", func() bool {
+		return w.run("ev-central", "resume", "all").wait(patience) == 0
+	})
 	for _, d := range s.drivers {
 		if status := d.wait(3 * patience); status != 0 && status != 1 {
 			t.Errorf("%s ended with status %d:\n%s", d.id, status, d.output())
