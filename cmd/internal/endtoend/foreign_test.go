@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -44,13 +43,19 @@ func (w *world) makeTopics(partitions int, names ...string) {
 	for i, name := range names {
 		wanted[i] = kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}
 	}
-	made, err := w.client.CreateTopics(context.Background(), &kafka.CreateTopicsRequest{Topics: wanted})
-	if err == nil {
-		err = errors.Join(slices.Collect(maps.Values(made.Errors))...)
-	}
-	if err != nil {
-		w.t.Fatal("make the topics:", err)
-	}
+	// The client's first look for the broker may come too soon on a busy machine.
+	eventually(w.t, "the topics are made", func() bool {
+		made, err := w.client.CreateTopics(w.t.Context(), &kafka.CreateTopicsRequest{Topics: wanted})
+		if err != nil {
+			return false
+		}
+		for _, err := range made.Errors {
+			if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // timestamps sets who stamps a topic's records: LogAppendTime or CreateTime.
