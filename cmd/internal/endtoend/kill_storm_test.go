@@ -176,7 +176,7 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 	for _, x := range a.stories {
 		if x.refused != nil {
 			refused++
-			reasons[x.refused.Reason]++
+			reasons["refused "+x.refused.Reason]++
 			continue
 		}
 		granted++
