@@ -62,7 +62,8 @@ func TestASampleCostsTheSameAllThroughALongSession(t *testing.T) {
 	if last > first+1.5*page || bytes[len(bytes)/2]+page/4 < last {
 		t.Errorf("a sample writes %.0f bytes at first and %.0f in the end", first, last)
 	}
-	if allocations[len(allocations)-1] > allocations[0]+2 {
+	// A few more or less are the runtime's; a history that is read would be thousands.
+	if allocations[len(allocations)-1] > 2*allocations[0] {
 		t.Errorf("rehydrating takes %.0f allocations at first and %.0f in the end", allocations[0], allocations[len(allocations)-1])
 	}
 }
