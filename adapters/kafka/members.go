@@ -3,12 +3,13 @@ package kafka
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
 )
 
-// membersEvery is how often WaitForNoMembers looks, membersLeave how long it waits: a
+// membersEvery is how often WaitForMembersToLeave looks, membersLeave how long it waits: a
 // member that was killed is dropped after its session's timeout, after a rebalance's too where it
 // was killed in one.
 const (
@@ -16,9 +17,9 @@ const (
 	membersLeave = sessionTime + rebalanceTime + 4*time.Second
 )
 
-// Members is how many live members the consumer groups of topics have, see Group: that of
-// the one which has most.
-func (t *Transport) Members(ctx context.Context, group string, topics ...string) (members int, err error) {
+// Members are the client ids of the live members of the consumer groups of topics, see
+// Group; each once, in no particular order.
+func (t *Transport) Members(ctx context.Context, group string, topics ...string) (clients []string, err error) {
 	groups := make([]string, len(topics))
 	for i, topic := range topics {
 		groups[i] = group + "." + topic
@@ -29,40 +30,49 @@ func (t *Transport) Members(ctx context.Context, group string, topics ...string)
 			return t.explain("", err)
 		}
 		for _, d := range described {
-			members = max(members, len(d.Members))
+			for _, m := range d.Members {
+				if !slices.Contains(clients, m.ClientId) {
+					clients = append(clients, m.ClientId)
+				}
+			}
 		}
 		return nil
 	})
-	return members, err
+	return clients, err
 }
 
-// WaitForNoMembers waits until the consumer groups of topics have no members, at most
-// until those that were killed must have been dropped. Its error is that of ctx, or of asking.
-func (t *Transport) WaitForNoMembers(ctx context.Context, group string, topics ...string) error {
+// WaitForMembersToLeave waits until the consumer groups of topics have no members but those
+// of a client id, at most until others that were killed must have been dropped, and gives the
+// client ids of those that stayed. Its error is that of ctx, or of asking.
+func (t *Transport) WaitForMembersToLeave(ctx context.Context, group, but string, topics ...string) (stayed []string, err error) {
 	tick := time.NewTicker(membersEvery)
 	defer tick.Stop()
-	for begun := time.Now(); time.Since(begun) < membersLeave; {
+	for begun := time.Now(); ; {
+		clients, err := t.Members(ctx, group, topics...)
+		stayed = slices.DeleteFunc(clients, func(id string) bool { return id == but })
+		if err != nil || len(stayed) == 0 || time.Since(begun) >= membersLeave {
+			return stayed, err
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return stayed, ctx.Err()
 		case <-tick.C:
 		}
-		if members, err := t.Members(ctx, group, topics...); err != nil || members == 0 {
-			return err
-		}
 	}
-	return nil
 }
 
-// Backlog gives, by partition, the offset of the last record of a topic that its consumer
-// group has not committed; a partition without any is left out.
-func (t *Transport) Backlog(ctx context.Context, group, topic string) (map[int32]int64, error) {
-	last, err := t.unread(ctx, topic)
-	if err != nil || len(last) == 0 {
+// Unread are the records of a partition from the offset First on, to Last.
+type Unread struct{ First, Last int64 }
+
+// Backlog gives, by partition, the records of a topic that its consumer group has not
+// committed; a partition without any is left out.
+func (t *Transport) Backlog(ctx context.Context, group, topic string) (map[int32]Unread, error) {
+	left, err := t.unread(ctx, topic)
+	if err != nil || len(left) == 0 {
 		return nil, err
 	}
 	var partitions []int32
-	for p := range last {
+	for p := range left {
 		partitions = append(partitions, p)
 	}
 	err = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
@@ -73,12 +83,17 @@ func (t *Transport) Backlog(ctx context.Context, group, topic string) (map[int32
 		if err != nil {
 			return t.explain("", err)
 		}
-		for p, offset := range last {
-			if block := committed.GetBlock(topic, p); block != nil && block.Offset > offset {
-				delete(last, p)
+		for p, all := range left {
+			block := committed.GetBlock(topic, p)
+			switch {
+			case block == nil || block.Offset <= all.First:
+			case block.Offset > all.Last:
+				delete(left, p)
+			default:
+				left[p] = Unread{block.Offset, all.Last}
 			}
 		}
 		return nil
 	})
-	return last, err
+	return left, err
 }

@@ -17,9 +17,9 @@ type joining struct {
 }
 
 // newMember is a member that the group's coordinator knows by its id, and that has not joined.
-func newMember(t *testing.T, addr, group string) joining {
+func newMember(t *testing.T, addr, group, id string) joining {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ClientID(id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,14 +54,14 @@ func TestAMemberThatDiedWhileItJoinedGivesItsPlaceUp(t *testing.T) {
 	topics := tr.Topics().CentralReads()
 	for _, topic := range topics {
 		group := "g." + topic
-		first := newMember(t, addr, group)
+		first := newMember(t, addr, group, "first")
 		joined := first.join(t.Context(), t)
 		sync := kmsg.NewPtrSyncGroupRequest()
 		sync.Group, sync.MemberID, sync.Generation = group, first.request.MemberID, joined.Generation
 		if _, err := sync.RequestWith(t.Context(), first.Client); err != nil {
 			t.Fatal(err)
 		}
-		second := newMember(t, addr, group)
+		second := newMember(t, addr, group, "second")
 		ctx, die := context.WithCancel(t.Context())
 		died := make(chan struct{})
 		go func() {
@@ -69,8 +69,8 @@ func TestAMemberThatDiedWhileItJoinedGivesItsPlaceUp(t *testing.T) {
 			second.join(ctx, t)
 		}()
 		await(t, "the second waits to join", func() bool {
-			n, err := tr.Members(t.Context(), "g", topic)
-			return err == nil && n == 2
+			clients, err := tr.Members(t.Context(), "g", topic)
+			return err == nil && len(clients) == 2
 		})
 		die()
 		<-died

@@ -24,7 +24,7 @@ func (t *Transport) Read(ctx context.Context, topic string, handle func(message.
 		if m, err := t.received(r); err == nil {
 			handle(m)
 		}
-		if r.Offset >= left[r.Partition] {
+		if r.Offset >= left[r.Partition].Last {
 			delete(left, r.Partition)
 		}
 		if len(left) == 0 {
@@ -37,10 +37,10 @@ func (t *Transport) Read(ctx context.Context, topic string, handle func(message.
 	return err
 }
 
-// unread gives, by partition, the offset of the topic's last record; partitions without
-// records are left out.
-func (t *Transport) unread(ctx context.Context, topic string) (map[int32]int64, error) {
-	left := map[int32]int64{}
+// unread gives, by partition, all records of the topic; partitions without records are
+// left out.
+func (t *Transport) unread(ctx context.Context, topic string) (map[int32]Unread, error) {
+	left := map[int32]Unread{}
 	err := t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error {
 		if err := client.RefreshMetadata(); err != nil {
 			return t.explain("", err)
@@ -67,7 +67,7 @@ func (t *Transport) unread(ctx context.Context, topic string) (map[int32]int64, 
 					return t.explain(topic, err)
 				}
 				if newest > oldest {
-					left[p] = newest - 1
+					left[p] = Unread{oldest, newest - 1}
 				}
 			}
 		}

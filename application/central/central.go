@@ -27,6 +27,9 @@ type Central struct {
 	// Lease is for how long a sign of life counts where its Monitor gives a lease; 0: for as
 	// long as the Monitor says.
 	Lease time.Duration
+	// Shared tells that other Centrals may hear the points, too: a lease then has passed 5 s
+	// later, see hearsay.
+	Shared bool
 	// DefaultPrice is that of a registration without one.
 	DefaultPrice domain.MicroEurosPerKWh
 	// NewID makes a UUIDv7 for a commit decided at an instant.

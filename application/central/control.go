@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"evcharging/application/message"
 	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
 	"evcharging/domain/session"
 )
+
+// hearsay is how long what another Central heard may take to be known here, and that it died
+// before it could say more: its share of the points is silent until somebody notices.
+const hearsay = 5 * time.Second
 
 // DeadlineLease is the kind of the one deadline that stands in the signs of life.
 const DeadlineLease = "lease"
@@ -98,5 +103,9 @@ func (t *turn) loseContact(ctx context.Context, point domain.PointID) (verdict, 
 	if err != nil {
 		return verdict{}, fmt.Errorf("read the last sign of life of %s: %w", point, err)
 	}
-	return judge(t.point.point.LoseContact(t.now, t.inTurn(last.HeardAt), t.inTurn(t.Listening.Since())))
+	since := t.Listening.Since()
+	if _, lease := t.point.point.Connected(); t.Shared && t.clock.Sub(max(last.HeardAt, since)) < lease+hearsay {
+		return judge(chargingpoint.ErrDeadlineGone)
+	}
+	return judge(t.point.point.LoseContact(t.now, t.inTurn(last.HeardAt), t.inTurn(since)))
 }

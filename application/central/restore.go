@@ -3,6 +3,7 @@ package central
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"evcharging/application/eventlog"
 )
@@ -17,15 +18,33 @@ func (c *Central) Restore(ctx context.Context, name eventlog.Stream) ([]Part, er
 	}
 	parts := make([]Part, len(commits))
 	for i, commit := range commits {
-		if parts[i], err = c.decode(commit.Parts[0]); err != nil {
+		if parts[i], err = c.Decode(commit.Parts[0]); err != nil {
 			return nil, err
 		}
 	}
 	return parts, nil
 }
 
-// decode is a stored part as it is told.
-func (c *Central) decode(p eventlog.Part) (Part, error) {
+// Parts gives a stream's parts whose last event's version is at least from, samples
+// included, decoded, in order. An error is yielded last; eventlog.ErrDamaged as with Restore.
+func (c *Central) Parts(ctx context.Context, name eventlog.Stream, from eventlog.Version) iter.Seq2[Part, error] {
+	return func(yield func(Part, error) bool) {
+		for commit, err := range c.Log.Read(ctx, name, from) {
+			if err != nil {
+				yield(Part{}, fmt.Errorf("read %s from the event log: %w", name, err))
+				return
+			}
+			part, err := c.Decode(commit.Parts[0])
+			if !yield(part, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Decode is a stored part as it is told; eventlog.ErrDamaged where it can't be read as it
+// was written.
+func (c *Central) Decode(p eventlog.Part) (Part, error) {
 	envelope, err := c.Codec.Decode(p.Body)
 	if err != nil {
 		return Part{}, fmt.Errorf("%w: %s at version %d: %w", eventlog.ErrDamaged, p.Stream, p.Version, err)

@@ -287,7 +287,7 @@ func (t *turn) redeliver(ctx context.Context, stored eventlog.Commit) error {
 	parts := make([]Part, len(stored.Parts))
 	for i, p := range stored.Parts {
 		var err error
-		if parts[i], err = t.decode(p); err != nil {
+		if parts[i], err = t.Decode(p); err != nil {
 			return err
 		}
 		fresh := emptyStream(p.Stream)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"evcharging/adapters/kafka"
 	"evcharging/application/message"
 )
 
@@ -23,7 +24,7 @@ func (n *Node) read(start, reading context.Context, lanes *lanes) error {
 	topics := n.transport.Topics()
 	b := &backlog{topic: topics.Health, taken: make(chan struct{})}
 	if err := n.persist(start, func(ctx context.Context) (err error) {
-		b.last, err = n.transport.Backlog(ctx, group, topics.Health)
+		b.left, err = n.transport.Backlog(ctx, group, topics.Health)
 		return err
 	}); err != nil {
 		return err
@@ -55,7 +56,7 @@ type backlog struct {
 	taken chan struct{} // closed when nothing is left
 
 	mu   sync.Mutex
-	last map[int32]int64
+	left map[int32]kafka.Unread
 }
 
 func (b *backlog) took(s message.Source) {
@@ -64,9 +65,9 @@ func (b *backlog) took(s message.Source) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if last, left := b.last[s.Partition]; left && s.Offset >= last {
-		delete(b.last, s.Partition)
-		if len(b.last) == 0 {
+	if unread, left := b.left[s.Partition]; left && s.Offset >= unread.Last {
+		delete(b.left, s.Partition)
+		if len(b.left) == 0 {
 			close(b.taken)
 		}
 	}
@@ -77,7 +78,7 @@ func (b *backlog) took(s message.Source) {
 // nothing is left is then what committed tells, a little later.
 func (b *backlog) wait(ctx context.Context, committed func(context.Context) bool) {
 	b.mu.Lock()
-	none := len(b.last) == 0
+	none := len(b.left) == 0
 	b.mu.Unlock()
 	if none {
 		return

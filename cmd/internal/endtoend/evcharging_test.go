@@ -17,6 +17,9 @@ import (
 	"evcharging/domain/session"
 )
 
+// ownServers is why evcharging is tried on embedded parts alone.
+const ownServers = "evcharging has its broker and its log in its own process"
+
 // network is a whole network in one process, and a Central's pages to look at it.
 type network struct {
 	*central
@@ -66,6 +69,7 @@ func (n *network) stops() {
 }
 
 func TestEvchargingIsAWholeNetwork(t *testing.T) {
+	embeddedOnly(t, ownServers)
 	t.Parallel()
 	w := newWorld(t)
 	began := time.Now()
@@ -160,6 +164,7 @@ func portOf(address string) string {
 }
 
 func TestTwoEvchargingsBesideEachOther(t *testing.T) {
+	embeddedOnly(t, ownServers)
 	t.Parallel()
 	w := newWorld(t)
 	args := []string{"--points", "2", "--drivers", "1"}

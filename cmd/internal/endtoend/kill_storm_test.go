@@ -22,8 +22,9 @@ type storm struct {
 	// operators are commands that were given.
 	operators []*process
 	// away is what has been killed and is to be started again.
-	away  []func()
-	kills map[string]int
+	away       []func()
+	brokerAway bool
+	kills      map[string]int
 }
 
 // traveller is a driver with a file, and its program.
@@ -85,11 +86,11 @@ func (s *storm) strike() {
 	case n < 12:
 		// An operator, who does not wait.
 		s.operators = append(s.operators, s.run("ev-central", []string{"stop", "resume"}[s.random.IntN(2)], p.id))
-	case n < 13 && s.broker != nil:
+	case n < 13 && !s.brokerAway:
 		s.stopBroker()
-		s.broker = nil
+		s.brokerAway = true
 		s.kills["broker"]++
-		s.away = append(s.away, s.restartBroker)
+		s.away = append(s.away, func() { s.restartBroker(); s.brokerAway = false })
 	default:
 		if n := len(s.away); n > 0 {
 			i := s.random.IntN(n)

@@ -14,6 +14,7 @@ import (
 // A whole network in one process that is killed, broker and all, knows everything again
 // when it is started on the same folder: what was granted has its ticket.
 func TestEvchargingThatIsKilledLosesNothing(t *testing.T) {
+	embeddedOnly(t, ownServers)
 	t.Parallel()
 	w := newWorld(t)
 	args := []string{"--points", "6", "--speed", "600", "--data", "data"}

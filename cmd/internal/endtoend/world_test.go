@@ -44,6 +44,13 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(func() int {
 		var err error
+		if realServers {
+			if err := openServers(); err != nil {
+				fmt.Fprintln(os.Stderr, "real servers:", err)
+				return 1
+			}
+			defer closeServers()
+		}
 		if binaries, err = os.MkdirTemp("", "evcharging-bin-"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -63,7 +70,7 @@ func TestMain(m *testing.M) {
 type world struct {
 	t      *testing.T
 	dir    string
-	broker *broker.Broker
+	broker server
 	kafka  string
 	client *kafka.Client
 	// outages tells that the broker was stopped: readers may have noticed.
@@ -104,33 +111,28 @@ func (r record) has(want map[string]any) bool {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
-	w.startBroker("127.0.0.1:" + freePort(t))
-	t.Cleanup(func() {
-		if err := w.broker.Close(); err != nil {
-			t.Error("close the broker:", err)
-		}
-	})
-	connections := &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
-	t.Cleanup(connections.CloseIdleConnections)
-	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka), Timeout: 10 * time.Second, Transport: connections}
+	if realServers {
+		w.use(borrowBroker(t))
+	} else {
+		w.use(newEmbedded(t, broker.Config{Addr: "127.0.0.1:" + freePort(t), Dir: filepath.Join(w.dir, "broker")}))
+	}
 	return w
 }
 
-func (w *world) startBroker(addr string) {
-	w.t.Helper()
-	b, err := broker.Start(broker.Config{Addr: addr, Dir: filepath.Join(w.dir, "broker")})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.broker, w.kafka = b, b.Addr()
+// use has the world run on a broker.
+func (w *world) use(b server) {
+	w.broker, w.kafka = b, b.address()
+	connections := &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
+	w.t.Cleanup(connections.CloseIdleConnections)
+	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka), Timeout: 10 * time.Second, Transport: connections}
 }
 
-// stopBroker stops the broker; what it has acknowledged is in its folder.
+// stopBroker stops the broker; what it has acknowledged is kept.
 func (w *world) stopBroker() {
 	w.t.Helper()
 	w.outages.Store(true)
-	if err := w.broker.Close(); err != nil {
-		w.t.Fatal("close the broker:", err)
+	if err := w.broker.stop(); err != nil {
+		w.t.Fatal("stop the broker:", err)
 	}
 }
 
@@ -138,12 +140,28 @@ func (w *world) stopBroker() {
 func (w *world) restartBroker() {
 	w.t.Helper()
 	eventually(w.t, "the broker's port is free again", func() bool {
-		b, err := broker.Start(broker.Config{Addr: w.kafka, Dir: filepath.Join(w.dir, "broker")})
-		if err == nil {
-			w.broker = b
+		err := w.broker.start()
+		if err != nil && !errors.Is(err, broker.ErrPortTaken) {
+			w.t.Fatal("start the broker:", err)
 		}
-		return !errors.Is(err, broker.ErrPortTaken)
+		return err == nil
 	})
+}
+
+// pauseBroker has the broker hang until resumeBroker.
+func (w *world) pauseBroker() {
+	w.t.Helper()
+	w.outages.Store(true)
+	if err := w.broker.pause(); err != nil {
+		w.t.Fatal("pause the broker:", err)
+	}
+}
+
+func (w *world) resumeBroker() {
+	w.t.Helper()
+	if err := w.broker.resume(); err != nil {
+		w.t.Fatal("resume the broker:", err)
+	}
 }
 
 // process is one of the programs.
