@@ -205,7 +205,7 @@ func (l look) Status() console.Status {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	status := console.Status{
-		Network: "network " + n.log.NetworkID().String()[:8], Broker: strings.Join(n.config.Kafka.Brokers, ","), Now: now(),
+		Network: "network " + n.store.network.String()[:8], Broker: strings.Join(n.config.Kafka.Brokers, ","), Now: now(),
 		DeadLetters: deadLettered(n.transport.Stats()),
 	}
 	for _, text := range n.warnings {

@@ -104,29 +104,37 @@ func (f *feed) closedLately(ctx context.Context) ([]eventlog.Stream, error) {
 
 // handle takes what a turn stored.
 func (f *feed) handle(ctx context.Context, p central.Publication) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	for _, part := range p.Parts {
-		parts := []central.Part{part}
-		if next := f.applied[part.Stream] + 1; part.Version > next {
-			// A turn before this one was stored and not told: its record will come again, but
-			// what is shown must not wait for it.
-			var err error
-			parts, err = f.central.Restore(ctx, part.Stream)
-			if errors.Is(err, eventlog.ErrDamaged) {
-				// What is shown of it is stale; its messages must go out all the same.
-				f.network.Say(part.At, network.Alert, err.Error())
-				continue
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if err := f.apply(parts); err != nil {
+		if err := f.take(ctx, part); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// take takes a stored part; the parts of one stream one after the other.
+func (f *feed) take(ctx context.Context, part central.Part) error {
+	parts := []central.Part{part}
+	f.mu.Lock()
+	missing := part.Version > f.applied[part.Stream]+1
+	f.mu.Unlock()
+	if missing {
+		// A turn before this one was stored and not told: its record will come again, but
+		// what is shown must not wait for it.
+		var err error
+		parts, err = f.central.Restore(ctx, part.Stream)
+		if errors.Is(err, eventlog.ErrDamaged) {
+			// What is shown of it is stale; its messages must go out all the same.
+			f.say(network.Alert, err.Error())
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.apply(parts)
 }
 
 func (f *feed) apply(parts []central.Part) error {
@@ -229,17 +237,36 @@ func (f *feed) Log(ctx context.Context, from eventlog.Position) iter.Seq2[[]byte
 	}
 }
 
-// signs tells the panel, too, that a point was heard.
+// signs tells the panel, too, that a point was heard, and other Centrals, where there are some.
 type signs struct {
 	memory.Signs
-	feed *feed
+	feed   *feed
+	shared central.SignsOfLife // nil: there are none
 }
 
+// Heard is central.SignsOfLife's.
 func (s *signs) Heard(ctx context.Context, point domain.PointID, sign central.Sign) error {
+	s.note(point, sign)
+	if s.shared != nil {
+		return s.shared.Heard(ctx, point, sign)
+	}
+	return nil
+}
+
+// Last is central.SignsOfLife's: what anybody has heard.
+func (s *signs) Last(ctx context.Context, point domain.PointID) (central.Sign, error) {
+	if s.shared != nil {
+		return s.shared.Last(ctx, point)
+	}
+	return s.Signs.Last(ctx, point)
+}
+
+// note takes in what somebody has heard, for the panel and for finding leases that run out.
+func (s *signs) note(point domain.PointID, sign central.Sign) {
 	if sign.HeardAt != 0 { // a report from before Central's start may be no sign of life
 		s.feed.mu.Lock()
 		s.feed.network.Heard(point, sign.HeardAt)
 		s.feed.mu.Unlock()
 	}
-	return s.Signs.Heard(ctx, point, sign)
+	_ = s.Signs.Heard(context.Background(), point, sign) // in memory, it can't fail
 }

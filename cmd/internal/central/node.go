@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
-	"evcharging/adapters/bbolt"
 	"evcharging/adapters/bus"
 	"evcharging/adapters/eventjson"
 	"evcharging/adapters/http"
@@ -33,7 +34,7 @@ const group = "ev-central"
 // Config is what a Central needs.
 type Config struct {
 	Kafka kafka.Config
-	// LogDir is the folder of the event log.
+	// LogDir is the folder of the embedded event log; where it is empty, the log is in Mongo.
 	LogDir string
 	// Listen is the host:port of the authentication.
 	Listen string
@@ -54,7 +55,7 @@ type Config struct {
 type Node struct {
 	config    Config
 	logger    *slog.Logger
-	log       *bbolt.Log
+	store     *store
 	transport *kafka.Transport
 	bus       *bus.Bus
 	feed      *feed
@@ -96,13 +97,14 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		}
 		known = file
 	}
-	if n.log, err = bbolt.Open(config.LogDir, bbolt.Options{Logger: config.Logger}); err != nil {
+	if n.store, err = openStore(ctx, config); err != nil {
 		return nil, err
 	}
 	// Listen before anything is said to be ready: a taken port is a clear word at once.
 	if n.auth, err = tcp.ServeAuthentication(config.Listen, known); err != nil {
 		return nil, err
 	}
+	config.Kafka.ClientID = clientID(n.store.network)
 	if n.transport, err = kafka.Connect(ctx, config.Kafka); err != nil {
 		return nil, err
 	}
@@ -115,20 +117,21 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 
 	heard := &signs{}
 	core := &central.Central{
-		Log: n.log, Codec: eventjson.Codec{}, Signs: heard, Listening: n.listening, Ignored: n.ignored,
+		Log: n.store, Shared: n.store.shared != nil, Codec: eventjson.Codec{}, Signs: heard, Listening: n.listening, Ignored: n.ignored,
 		Secrets: known, Patience: config.Patience, Lease: config.Lease, DefaultPrice: config.DefaultPrice, NewID: newID,
 	}
-	deadlines := memory.NewDeadlines(heard)
+	deadlines := memory.NewDeadlines(&heard.Signs)
 	n.feed = newFeed(core, deadlines)
 	heard.feed = n.feed
-	if err = n.feed.restore(ctx, func(err error) {
-		n.logger.Error("a stream of the event log can't be read; the others go on", "error", err)
-		n.feed.say(network.Alert, err.Error())
-	}); err != nil {
+	reading, stopReading := context.WithCancel(context.Background())
+	rest, stopRest := context.WithCancel(context.Background())
+	n.stopReading, n.stopRest = stopReading, stopRest
+	project := n.feed.handle
+	if err = n.feed.restore(ctx, n.damaged); err != nil {
 		return nil, err
 	}
 	if n.bus, err = bus.Start(
-		bus.Handler{Name: "projections", Topics: []bus.Topic{bus.Lifecycle, bus.Samples}, Handle: n.feed.handle},
+		bus.Handler{Name: "projections", Topics: []bus.Topic{bus.Lifecycle, bus.Samples}, Handle: project},
 		bus.Handler{Name: "kafka", Topics: []bus.Topic{bus.Messages}, Handle: func(ctx context.Context, p central.Publication) error {
 			return n.transport.Send(ctx, p.Messages...)
 		}},
@@ -143,9 +146,6 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	}
 
 	n.listening.Deaf(now())
-	reading, stopReading := context.WithCancel(context.Background())
-	rest, stopRest := context.WithCancel(context.Background())
-	n.stopReading, n.stopRest = stopReading, stopRest
 	n.operator = StartOperator(rest, n.transport)
 	lanes := newLanes(core)
 	if err = n.read(ctx, reading, lanes); err != nil {
@@ -158,6 +158,12 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// damaged says that a stream can't be read.
+func (n *Node) damaged(err error) {
+	n.logger.Error("a stream of the event log can't be read; the others go on", "error", err)
+	n.feed.say(network.Alert, err.Error())
 }
 
 func now() domain.UnixMillis { return domain.At(time.Now()) }
@@ -195,31 +201,34 @@ func (n *Node) persist(ctx context.Context, do func(context.Context) error) erro
 	}
 }
 
-// alone is nil where no other Central of the group is live: two embedded logs would
-// split the truth. A Central that was killed leaves the group after its session's timeout.
+// clientID is the consumer groups' client id of a Central with a network's event log.
+func clientID(network uuid.UUID) string { return group + "-" + network.String() }
+
+// alone is nil where no Central with another event log is live in the group: two would
+// split the truth. Centrals that share a log are no others; with an embedded one each is.
+// A Central that was killed leaves the group after its session's timeout.
 func (n *Node) alone(ctx context.Context) error {
-	reads := n.transport.Topics().CentralReads()
-	for waited := false; ; waited = true {
-		var members int
-		if err := n.persist(ctx, func(ctx context.Context) (err error) {
-			members, err = n.transport.Members(ctx, group, reads...)
-			return err
-		}); err != nil {
-			return err
-		}
-		if members == 0 {
-			return nil
-		}
-		if waited {
-			return fmt.Errorf("another Central of this network is running (%d in consumer group %s): two embedded event logs would split the truth; stop it first", members, group)
-		}
-		n.logger.Warn("a Central is a member of the group still; waiting for it to leave", "group", group)
-		if err := n.persist(ctx, func(ctx context.Context) error {
-			return n.transport.WaitForNoMembers(ctx, group, reads...)
-		}); err != nil {
-			return err
-		}
+	reads, own := n.transport.Topics().CentralReads(), ""
+	if n.store.shared != nil {
+		own = clientID(n.store.network)
 	}
+	var others []string
+	look := func(ctx context.Context) (err error) {
+		others, err = n.transport.Members(ctx, group, reads...)
+		others = slices.DeleteFunc(others, func(id string) bool { return id == own })
+		return err
+	}
+	if err := n.persist(ctx, look); err != nil || len(others) == 0 {
+		return err
+	}
+	n.logger.Warn("a Central with another event log is a member of the group still; waiting for it to leave", "group", group)
+	if err := n.persist(ctx, func(ctx context.Context) (err error) {
+		others, err = n.transport.WaitForMembersToLeave(ctx, group, own, reads...)
+		return err
+	}); err != nil || len(others) == 0 {
+		return err
+	}
+	return fmt.Errorf("another Central of this network is running with an event log of its own (%s in consumer group %s): two event logs would split the truth; stop it first", strings.Join(others, ", "), group)
 }
 
 func (n *Node) watchDeadlines(ctx context.Context, index central.DeadlineIndex) {
@@ -234,26 +243,6 @@ func (n *Node) watchDeadlines(ctx context.Context, index central.DeadlineIndex) 
 		case <-tick.C:
 			if err := watch.Tick(ctx, now()); err != nil && ctx.Err() == nil {
 				n.logger.Debug("deadlines wait", "error", err)
-			}
-		}
-	}
-}
-
-// slowAnswer is how long the broker may take to answer a ping, and how often it is looked.
-const slowAnswer = 500 * time.Millisecond
-
-// watchSilence is deaf for as long as the broker hangs, or does not hand out yet what
-// others have sent.
-func (n *Node) watchSilence(ctx context.Context) {
-	tick := time.NewTicker(slowAnswer)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if n.transport.Unanswered() >= slowAnswer || !n.transport.Listens() {
-				n.listening.Deaf(now())
 			}
 		}
 	}
@@ -340,8 +329,8 @@ func (n *Node) Close() error {
 	if n.transport != nil {
 		errs = append(errs, n.transport.Close())
 	}
-	if n.log != nil {
-		errs = append(errs, n.log.Close())
+	if n.store != nil {
+		errs = append(errs, n.store.close())
 	}
 	return errors.Join(errs...)
 }

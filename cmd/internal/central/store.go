@@ -1,0 +1,36 @@
+package central
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"evcharging/adapters/bbolt"
+	"evcharging/application/eventlog"
+)
+
+// store is where a Central has its event log, and what is kept beside it.
+type store struct {
+	eventlog.Log
+	network uuid.UUID
+	// place names it for people.
+	place string
+	// shared is the MongoDB that has the log, which other Centrals may share; nil where the
+	// log is embedded.
+	shared interface{ Unanswered() time.Duration }
+	close  func() error
+}
+
+// openStore opens the embedded log where a folder is named, else the one in MongoDB.
+func openStore(ctx context.Context, config Config) (*store, error) {
+	if config.LogDir != "" {
+		log, err := bbolt.Open(config.LogDir, bbolt.Options{Logger: config.Logger})
+		if err != nil {
+			return nil, err
+		}
+		return &store{Log: log, network: log.NetworkID(), place: config.LogDir, close: log.Close}, nil
+	}
+	return nil, errors.New("no folder of the event log is named")
+}
