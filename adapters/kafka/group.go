@@ -251,6 +251,7 @@ func (s *subscription) reject(d *delivery, reason error) error {
 		return fmt.Errorf("it is refused (%w) and its dead-letter topic does not take it: %w", reason, err)
 	}
 	s.stats.deadLettered.Add(1)
+	s.transport.told(s.topic, reason)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused++

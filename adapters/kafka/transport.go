@@ -25,6 +25,9 @@ type Config struct {
 	Topics Topics
 	// Logger gets one line for each change; nil for none.
 	Logger *slog.Logger
+	// DeadLettered, where it is not nil, is told of each record of a Group that went to its
+	// dead-letter topic, and why. It is called from many goroutines.
+	DeadLettered func(topic string, reason error)
 }
 
 // Transport carries messages over one Kafka cluster. All its methods may be called at
@@ -35,6 +38,7 @@ type Transport struct {
 	records map[string]record
 	id      string
 	log     *slog.Logger
+	told    func(topic string, reason error) // of dead letters
 
 	links   links
 	stats   map[string]*counters
@@ -78,7 +82,7 @@ func init() {
 // Connect connects to Kafka. While no broker answers it tries again with growing pauses
 // until ctx ends; then the error is ErrUnreachable with the last reason, or that of ctx.
 func Connect(ctx context.Context, c Config) (*Transport, error) {
-	t := &Transport{brokers: c.Brokers, id: c.ClientID, log: c.Logger}
+	t := &Transport{brokers: c.Brokers, id: c.ClientID, log: c.Logger, told: c.DeadLettered}
 	if len(t.brokers) == 0 {
 		return nil, errors.New("no address of a Kafka broker is given: set --kafka, such as 127.0.0.1:9092")
 	}
@@ -92,6 +96,9 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
+	}
+	if t.told == nil {
+		t.told = func(string, error) {}
 	}
 	t.names = c.Topics.names()
 	t.records = make(map[string]record, records)
