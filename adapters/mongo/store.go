@@ -1,0 +1,230 @@
+package mongo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+)
+
+const (
+	// defaultDatabase is that of a URI without one.
+	defaultDatabase = "evcharging_db"
+	// patience is how long an operation waits for its answer.
+	patience = 10 * time.Second
+)
+
+// Config says where the database is.
+type Config struct {
+	// URI is mongodb://… or mongodb+srv://…. Its path names the database, evcharging_db where
+	// there is none. TLS is as its options say (tls, tlsCAFile, tlsCertificateKeyFile).
+	URI string
+	// Username and Password, where they are not empty, stand in place of the URI's: for
+	// secrets from files.
+	Username, Password string
+	// Logger is told when the server goes and comes; slog.Default() where it is nil.
+	Logger *slog.Logger
+}
+
+// Store is a database of a network. It may be used from any number of goroutines.
+type Store struct {
+	client  *mongo.Client
+	db      *mongo.Database
+	network uuid.UUID
+	logger  *slog.Logger
+	// place is hosts and database, for people: nothing secret.
+	place    string
+	username string
+	waiting  waiting
+	health   health
+	closing  sync.Once
+	closeErr error
+}
+
+// Connect gives the store of a database, and makes what is missing there: collections,
+// indexes, the network's id. While the server is away it waits, with growing pauses, and
+// says so, until ctx ends (ErrUnreachable). What waiting doesn't mend is an error at once:
+// ErrURI, ErrDenied, ErrTLS, ErrStandalone, ErrNewerSchema, ErrSchema. Whoever connects
+// closes the store.
+func Connect(ctx context.Context, c Config) (*Store, error) {
+	s, err := newStore(c)
+	if err != nil {
+		return nil, err
+	}
+	const first, longest = 250 * time.Millisecond, 5 * time.Second
+	said := map[string]bool{} // causes may alternate
+	for pause := first; ; pause = min(2*pause, longest) {
+		err = s.prepare(ctx)
+		if err == nil {
+			if len(said) > 0 {
+				s.logger.Info("MongoDB is reached", "at", s.place)
+			}
+			return s, nil
+		}
+		if !errors.Is(err, ErrUnreachable) {
+			break
+		}
+		if text := err.Error(); !said[text] && ctx.Err() == nil {
+			said[text] = true
+			s.logger.Warn(text + "; trying again")
+		}
+		if !wait(ctx, pause) {
+			break
+		}
+	}
+	_ = s.Close()
+	return nil, err
+}
+
+// wait waits, and tells whether ctx has not ended meanwhile.
+func wait(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func newStore(c Config) (*Store, error) {
+	address, err := parse(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{logger: cmp.Or(c.Logger, slog.Default())}
+	o := options.Client().ApplyURI(address.uri)
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrURI, err)
+	}
+	if address.username != "" {
+		o.Auth.Username, o.Auth.Password = address.username, address.password
+	}
+	s.username = address.username
+	s.place = strings.Join(o.Hosts, ",") + "/" + address.database
+	// What could be rolled back must not be answered, and a caller is told of nothing that
+	// is not on the disks of the majority. An operation that is repeated is repeated here,
+	// where it is known what it was.
+	journaled := true
+	o.SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: &journaled}).
+		SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).SetRetryWrites(false).
+		SetTimeout(patience).SetConnectTimeout(patience / 2).
+		SetMonitor(s.waiting.monitor()).SetServerMonitor(s.health.monitor())
+	if s.client, err = mongo.Connect(o); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrURI, err)
+	}
+	s.db = s.client.Database(address.database)
+	return s, nil
+}
+
+// Close ends all that is under way. It may be called again.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		s.closeErr = s.client.Disconnect(ctx)
+	})
+	return s.closeErr
+}
+
+// NetworkID is the id of the network whose database this is. It was made with the
+// database and never changes.
+func (s *Store) NetworkID() uuid.UUID { return s.network }
+
+// Ping is nil where the server answers and can be written to, else why it does not.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.explain(s.client.Ping(ctx, readpref.Primary()))
+}
+
+// address is a URI taken apart.
+type address struct {
+	// uri has "user" and "secret" in place of name and password, so that no error tells them.
+	uri                          string
+	database, username, password string
+}
+
+// parse takes the URI apart.
+func parse(c Config) (address, error) {
+	a := address{username: c.Username, password: c.Password}
+	scheme, rest, ok := strings.Cut(c.URI, "://")
+	if !ok || (scheme != "mongodb" && scheme != "mongodb+srv") {
+		return a, fmt.Errorf("%w: it begins with mongodb:// or mongodb+srv://", ErrURI)
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		user, password, _ := strings.Cut(rest[:i], ":")
+		if strings.ContainsAny(rest[:i], "/?#[]@") || strings.Contains(password, ":") {
+			return a, fmt.Errorf("%w: a character before its @ has to be percent-encoded (give name and password apart from the URI, then nothing has to)", ErrURI)
+		}
+		rest = rest[i+1:]
+		for _, text := range []*string{&user, &password} {
+			plain, err := url.PathUnescape(*text)
+			if err != nil {
+				return a, fmt.Errorf("%w: a %% before its @ is none of a percent-encoded character", ErrURI)
+			}
+			*text = plain
+		}
+		a.username, a.password = cmp.Or(a.username, user), cmp.Or(a.password, password)
+	}
+	hosts, query, _ := strings.Cut(rest, "?")
+	hosts, database, _ := strings.Cut(hosts, "/")
+	database, err := url.PathUnescape(database)
+	if err != nil {
+		return a, fmt.Errorf("%w: a %% in its path is none of a percent-encoded character", ErrURI)
+	}
+	a.database = cmp.Or(database, defaultDatabase)
+	a.uri = scheme + "://"
+	if a.username != "" {
+		a.uri += "user"
+		if a.password != "" {
+			a.uri += ":secret"
+		}
+		a.uri += "@"
+	}
+	a.uri += hosts + "/" + url.PathEscape(database)
+	if query != "" {
+		a.uri += "?" + query
+	}
+	return a, nil
+}
+
+// prepare makes what is missing in the database, and looks whether it is one to work with.
+func (s *Store) prepare(ctx context.Context) error {
+	attempt, cancel := context.WithTimeoutCause(ctx, patience/2, errNoAnswer)
+	defer cancel()
+	attempt, end := context.WithCancelCause(attempt)
+	defer end(nil)
+	defer s.health.notify(end)()
+	if err := s.replicated(attempt); err != nil {
+		return err
+	}
+	return s.migrate(ctx)
+}
+
+// replicated is ErrStandalone where the server is a single one.
+func (s *Store) replicated(ctx context.Context) error {
+	var hello struct {
+		SetName string `bson:"setName"`
+		Message string `bson:"msg"`
+	}
+	if err := s.client.Database("admin").RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
+		return s.explain(cmp.Or(fatal(context.Cause(ctx)), err))
+	}
+	if hello.SetName == "" && hello.Message != "isdbgrid" {
+		return fmt.Errorf("%w: %s", ErrStandalone, s.place)
+	}
+	return nil
+}
