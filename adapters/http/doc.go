@@ -1,4 +1,9 @@
-// Package http serves what Central knows, to be read only, as JSON:
+// Package http serves how a program is and, of a Central, what it knows; all of it is to be
+// read only:
+//
+//	GET /livez            200 as long as the main loop turns
+//	GET /readyz           200 as long as the program does its work; else 503 and why not
+//	GET /metrics          for Prometheus
 //
 //	GET /points           every point as it is now
 //	GET /points/{id}      one of them
@@ -6,6 +11,6 @@
 //	GET /sessions/{id}    one session, from the log where it is an old one
 //	GET /log?from=N       the event log as JSON Lines, from a position (1 by default)
 //
-// and reads it for the subcommands that print it. It never shows a secret; the drivers'
-// ids are in it, so it listens on loopback unless told otherwise.
+// and reads it for the subcommands that print it. The pages are JSON. Nothing shows a
+// secret; the drivers' ids are in the pages, so they are on loopback unless told otherwise.
 package http

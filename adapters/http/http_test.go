@@ -107,10 +107,26 @@ func busy() central {
 	}
 }
 
+// of is what a program serves that is well and has pages.
+func of(c central) http.Config {
+	return http.Config{
+		Address: "127.0.0.1:0",
+		Live:    func() error { return nil },
+		Ready:   func(context.Context) error { return nil },
+		Metrics: nethttp.NotFoundHandler(),
+		Source:  func() http.Source { return c },
+	}
+}
+
 // serve serves a Central and gives its address.
 func serve(t *testing.T, c central) string {
 	t.Helper()
-	s, err := http.Serve("127.0.0.1:0", c)
+	return serveConfig(t, of(c))
+}
+
+func serveConfig(t *testing.T, c http.Config) string {
+	t.Helper()
+	s, err := http.Serve(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +234,7 @@ func TestThePages(t *testing.T) {
 func TestThePagesAreToBeReadOnly(t *testing.T) {
 	address := serve(t, busy())
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
-		for _, page := range []string{"/points", "/points/CP-001", "/sessions", "/sessions/s-0", "/log"} {
+		for _, page := range []string{"/points", "/points/CP-001", "/sessions", "/sessions/s-0", "/log", "/livez", "/readyz"} {
 			if status, _, _, _ := get(t, method, address, page); status != nethttp.StatusMethodNotAllowed {
 				t.Errorf("%s %s: %d", method, page, status)
 			}
@@ -304,7 +320,7 @@ func TestAReaderThatLeavesEndsItsReading(t *testing.T) {
 
 func TestCloseWaitsNoLongerThanItIsTold(t *testing.T) {
 	c := held()
-	s, err := http.Serve("127.0.0.1:0", c)
+	s, err := http.Serve(of(c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,8 +343,9 @@ func TestCloseWaitsNoLongerThanItIsTold(t *testing.T) {
 }
 
 func TestAnAddressThatIsTaken(t *testing.T) {
-	address := serve(t, busy())
-	if s, err := http.Serve(address, busy()); err == nil || !strings.Contains(err.Error(), "--http") {
+	taken := of(busy())
+	taken.Address = serve(t, busy())
+	if s, err := http.Serve(taken); err == nil || !strings.Contains(err.Error(), "--http") {
 		t.Errorf("served on %v (%v)", s, err)
 	}
 }

@@ -31,22 +31,44 @@ type Source interface {
 	Log(ctx context.Context, from eventlog.Position) iter.Seq2[[]byte, error]
 }
 
-// Server serves a Source.
+// Config says what a Server serves. Its functions are called from many goroutines.
+type Config struct {
+	// Address is host:port to listen on, such as 127.0.0.1:7080.
+	Address string
+	// Live is nil as long as the program's main loop turns.
+	Live func() error
+	// Ready is nil as long as the program does its work; else each line of the error is a
+	// reason why it does not. It returns soon after its ctx ends.
+	Ready func(ctx context.Context) error
+	// Metrics serves /metrics.
+	Metrics http.Handler
+	// Source gives what the pages show, nil where there is nothing to show yet. It is itself nil
+	// in a program without pages.
+	Source func() Source
+}
+
+// Server serves a program's health and metrics, and its pages where it has some.
 type Server struct {
 	listener net.Listener
 	server   *http.Server
 	ended    chan error
 }
 
-// Serve listens on an address ("127.0.0.1:7080") and serves until Close.
-func Serve(address string, source Source) (*Server, error) {
-	listener, err := net.Listen("tcp", address)
+// Serve listens and serves until Close.
+func Serve(c Config) (*Server, error) {
+	listener, err := net.Listen("tcp", c.Address)
 	if err != nil {
-		return nil, fmt.Errorf("serve HTTP on %s (choose another address with --http): %w", address, err)
+		return nil, fmt.Errorf("serve HTTP on %s (choose another address with --http): %w", c.Address, err)
+	}
+	mux := http.NewServeMux()
+	health(mux, c)
+	mux.Handle("GET /metrics", c.Metrics)
+	if c.Source != nil {
+		pages(mux, c.Source)
 	}
 	s := &Server{
 		listener: listener,
-		server:   &http.Server{Handler: pages(source), ReadHeaderTimeout: 10 * time.Second},
+		server:   &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},
 		ended:    make(chan error, 1),
 	}
 	go func() { s.ended <- s.server.Serve(listener) }()
@@ -68,9 +90,18 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-func pages(source Source) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /points", func(w http.ResponseWriter, _ *http.Request) {
+// pages serves what a source shows; without one they are unavailable.
+func pages(mux *http.ServeMux, source func() Source) {
+	page := func(path string, show func(Source, http.ResponseWriter, *http.Request)) {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			if s := source(); s != nil {
+				show(s, w, r)
+				return
+			}
+			http.Error(w, "there is nothing to show yet: /readyz says what is waited for", http.StatusServiceUnavailable)
+		})
+	}
+	page("/points", func(source Source, w http.ResponseWriter, _ *http.Request) {
 		points := source.Points()
 		all := make([]point, len(points))
 		for i, p := range points {
@@ -78,7 +109,7 @@ func pages(source Source) http.Handler {
 		}
 		answer(w, all)
 	})
-	mux.HandleFunc("GET /points/{id}", func(w http.ResponseWriter, r *http.Request) {
+	page("/points/{id}", func(source Source, w http.ResponseWriter, r *http.Request) {
 		for _, p := range source.Points() {
 			if string(p.ID) == r.PathValue("id") {
 				answer(w, pointOf(p))
@@ -87,7 +118,7 @@ func pages(source Source) http.Handler {
 		}
 		http.Error(w, "no such point", http.StatusNotFound)
 	})
-	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) {
+	page("/sessions", func(source Source, w http.ResponseWriter, _ *http.Request) {
 		open, closed := source.Sessions()
 		all := make([]supply, 0, len(open)+len(closed))
 		for _, s := range slices.Concat(open, closed) {
@@ -95,7 +126,7 @@ func pages(source Source) http.Handler {
 		}
 		answer(w, all)
 	})
-	mux.HandleFunc("GET /sessions/{id}", func(w http.ResponseWriter, r *http.Request) {
+	page("/sessions/{id}", func(source Source, w http.ResponseWriter, r *http.Request) {
 		s, ok, err := source.Session(r.Context(), domain.SessionID(r.PathValue("id")))
 		switch {
 		case err != nil:
@@ -106,7 +137,7 @@ func pages(source Source) http.Handler {
 			answer(w, supplyOf(s))
 		}
 	})
-	mux.HandleFunc("GET /log", func(w http.ResponseWriter, r *http.Request) {
+	page("/log", func(source Source, w http.ResponseWriter, r *http.Request) {
 		from := uint64(1)
 		if text := r.URL.Query().Get("from"); text != "" {
 			var err error
@@ -126,7 +157,6 @@ func pages(source Source) http.Handler {
 			}
 		}
 	})
-	return mux
 }
 
 func answer(w http.ResponseWriter, value any) {

@@ -71,6 +71,16 @@ func (t Topics) CentralReads() []string {
 	return topics
 }
 
+// All are all of them, and the dead-letter topics of those that Central reads.
+func (t Topics) All() []string {
+	names := t.names()
+	topics := names[:]
+	for _, read := range t.CentralReads() {
+		topics = append(topics, DeadLetters(read))
+	}
+	return topics
+}
+
 // centralReads are the records that Central takes from others: what it can't, goes to a dead-letter topic.
 var centralReads = []record{register, health, request, telemetry, done, control}
 

@@ -31,15 +31,24 @@ var (
 	}
 )
 
+// Rule is the rule by which a record is refused for a reason, without what is said of the
+// record itself; nil where it is none of the domain's.
+func Rule(reason error) error {
+	for _, rule := range refusedRules {
+		if errors.Is(reason, rule) {
+			return rule
+		}
+	}
+	return nil
+}
+
 // judge turns a command's error into a verdict; an error that is no rule's is handed back.
 func judge(err error) (verdict, error) {
 	if err == nil {
 		return verdict{}, nil
 	}
-	for _, rule := range refusedRules {
-		if errors.Is(err, rule) {
-			return verdict{rule: err, refused: true}, nil
-		}
+	if Rule(err) != nil {
+		return verdict{rule: err, refused: true}, nil
 	}
 	for _, rule := range ignoredRules {
 		if errors.Is(err, rule) {

@@ -16,6 +16,7 @@ import (
 	"evcharging/adapters/kafka"
 	"evcharging/application/message"
 	"evcharging/cmd/internal/central"
+	"evcharging/cmd/internal/health"
 	"evcharging/cmd/internal/program"
 	"evcharging/domain"
 	"evcharging/domain/session"
@@ -31,6 +32,7 @@ type commandLine struct {
 	Points   points   `cmd:"" help:"List the points, as a Central's pages have them."`
 	Sessions sessions `cmd:"" help:"List the open sessions, and those that closed last."`
 	Ticket   ticket   `cmd:"" help:"Show a session's bill."`
+	Health   check    `cmd:"" help:"Ask a running Central whether it is ready; exit with 1 where it is not."`
 }
 
 func main() {
@@ -44,7 +46,7 @@ type serve struct {
 	Port         int                     `env:"CENTRAL_PORT" default:"7000" max:"65535" placeholder:"PORT" help:"Port to listen on for it."`
 	Log          string                  `default:"evcharging-data" placeholder:"DIR" help:"Folder of the embedded event log; it is made where it is missing."`
 	Mongo        string                  `env:"MONGO_URI" placeholder:"URI" help:"MongoDB for projections. Not supported by this version: it is named in a warning."`
-	HTTP         pagesAddress            `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only; 'off' for none."`
+	HTTP         health.Address          `name:"http" env:"CENTRAL_HTTP" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only, and of /livez, /readyz and /metrics; 'off' for none."`
 	Secrets      string                  `placeholder:"FILE" help:"File of lines 'id secret': only these points are let in. Without it the network is open."`
 	Lease        time.Duration           `default:"0s" max:"1h" placeholder:"DURATION" help:"How long a Monitor's sign of life counts, where it gives a lease; 0s: as long as the Monitor says; else from 3s to 1h."`
 	TakeUp       time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long a granted supply may take to begin, plugging in included."`
@@ -62,12 +64,9 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 		Kafka:       kafka.Config{Brokers: c.Kafka, ClientID: "ev-central"},
 		LogDir:      s.Log,
 		Listen:      net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
-		HTTP:        string(s.HTTP),
+		HTTP:        s.HTTP.Listen(),
 		SecretsFile: s.Secrets,
 		Patience:    session.Patience{TakeUp: s.TakeUp, Silence: s.Silence, FinalReport: s.FinalReport}, Lease: s.Lease, DefaultPrice: s.DefaultPrice,
-	}
-	if s.HTTP == noPages {
-		config.HTTP = ""
 	}
 	if s.Lease != 0 && s.Lease < shortestLease {
 		return program.UsageError(fmt.Errorf("--lease: %s is shorter than the shortest lease, %s", s.Lease, shortestLease))
@@ -77,24 +76,6 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 		warnings = append(warnings, "MongoDB is not supported by this version: the event log is embedded, in "+s.Log)
 	}
 	return central.Run(ctx, p, config, c.LogLevel, warnings)
-}
-
-// noPages stands for no address.
-const noPages = "off"
-
-type pagesAddress string
-
-// UnmarshalText takes host:port; the host may be empty.
-func (a *pagesAddress) UnmarshalText(text []byte) error {
-	*a = pagesAddress(text)
-	if *a == noPages {
-		return nil
-	}
-	_, port, err := net.SplitHostPort(string(*a))
-	if _, notAPort := strconv.ParseUint(port, 10, 16); err != nil || notAPort != nil {
-		return fmt.Errorf("%q is no address (an address is host:port)", *a)
-	}
-	return nil
 }
 
 type target struct {
@@ -148,10 +129,18 @@ func kafkaOf(c *commandLine, p *program.Process) kafka.Config {
 }
 
 type pages struct {
-	HTTP pagesAddress `name:"http" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of a running Central's pages."`
+	HTTP health.Address `name:"http" env:"CENTRAL_HTTP" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of a running Central's pages."`
 }
 
 func (p pages) client() http.Client { return http.Client{Address: string(p.HTTP)} }
+
+type check struct {
+	pages
+	health.Check
+}
+
+// Run asks a Central how it is.
+func (c *check) Run(ctx context.Context, p *program.Process) error { return c.Ask(ctx, p, c.HTTP) }
 
 type points struct{ pages }
 

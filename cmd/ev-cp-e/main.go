@@ -12,6 +12,7 @@ import (
 	"evcharging/adapters/kafka"
 	application "evcharging/application/engine"
 	"evcharging/cmd/internal/engine"
+	"evcharging/cmd/internal/health"
 	"evcharging/cmd/internal/program"
 	"evcharging/domain"
 )
@@ -25,6 +26,7 @@ func main() {
 type commandLine struct {
 	program.Common
 	Supply supply `cmd:"" default:"withargs"`
+	Health check  `cmd:"" help:"Ask a running Engine whether it is ready; exit with 1 where it is not."`
 }
 
 type supply struct {
@@ -36,6 +38,7 @@ type supply struct {
 	Battery energy         `default:"40" placeholder:"KWH" help:"What each simulated battery takes until it is full, in kWh."`
 	Power   power          `default:"22" placeholder:"KW" help:"The most that the point supplies, in kW; it falls when the battery is nearly full."`
 	Speed   int            `default:"1" min:"1" max:"10000" placeholder:"TIMES" help:"How many times as fast as the clock the simulated battery is charged; reports stay one a second."`
+	web
 }
 
 // Run is the Engine's role.
@@ -49,10 +52,23 @@ func (s *supply) Run(ctx context.Context, p *program.Process, line *commandLine)
 		},
 		Journal: s.Journal,
 		Listen:  net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
+		HTTP:    s.HTTP.Listen(),
 		Kafka:   kafka.Config{Brokers: line.Kafka, ClientID: "ev-cp-e." + string(s.ID), Logger: p.Logger},
 		Logger:  p.Logger,
 	}, p.Stdin, p.Stdout)
 }
+
+type web struct {
+	HTTP health.Address `name:"http" env:"CP_ENGINE_HTTP" default:"off" placeholder:"HOST:PORT" help:"Address of /livez, /readyz and /metrics; 'off' for none."`
+}
+
+type check struct {
+	web
+	health.Check
+}
+
+// Run asks an Engine how it is.
+func (c *check) Run(ctx context.Context, p *program.Process) error { return c.Ask(ctx, p, c.HTTP) }
 
 type energy domain.MilliwattHours
 

@@ -18,6 +18,7 @@ import (
 
 	"evcharging/adapters/kafka"
 	application "evcharging/application/monitor"
+	"evcharging/cmd/internal/health"
 	"evcharging/cmd/internal/monitor"
 	"evcharging/cmd/internal/program"
 	"evcharging/domain"
@@ -31,7 +32,8 @@ func main() {
 
 type commandLine struct {
 	program.Common
-	Watch watch `cmd:"" default:"withargs"`
+	Watch  watch `cmd:"" default:"withargs"`
+	Health check `cmd:"" help:"Ask a running Monitor whether it is ready; exit with 1 where it is not."`
 }
 
 type watch struct {
@@ -44,6 +46,7 @@ type watch struct {
 	Price       domain.MicroEurosPerKWh `env:"DEFAULT_PRICE_EUR_KWH" default:"0.30" placeholder:"EUR" help:"The point's price in EUR per kWh."`
 	SecretFile  string                  `env:"CP_SECRET_FILE" type:"path" placeholder:"FILE" help:"File that holds the point's secret and nothing else; for a network that asks for one."`
 	Lease       time.Duration           `default:"15s" min:"3s" max:"1h" placeholder:"DURATION" help:"How long after the last sign of life Central takes the point for dead, in seconds; it is renewed every third of it."`
+	web
 }
 
 // Run is the Monitor's role.
@@ -58,10 +61,23 @@ func (w *watch) Run(ctx context.Context, p *program.Process, line *commandLine) 
 		},
 		Engine:  net.JoinHostPort(w.EngineHost, strconv.Itoa(w.EnginePort)),
 		Central: net.JoinHostPort(w.CentralHost, strconv.Itoa(w.CentralPort)),
+		HTTP:    w.HTTP.Listen(),
 		Kafka:   kafka.Config{Brokers: line.Kafka, ClientID: "ev-cp-m." + string(w.ID), Logger: p.Logger},
 		Logger:  p.Logger,
 	})
 }
+
+type web struct {
+	HTTP health.Address `name:"http" env:"CP_MONITOR_HTTP" default:"off" placeholder:"HOST:PORT" help:"Address of /livez, /readyz and /metrics; 'off' for none."`
+}
+
+type check struct {
+	web
+	health.Check
+}
+
+// Run asks a Monitor how it is.
+func (c *check) Run(ctx context.Context, p *program.Process) error { return c.Ask(ctx, p, c.HTTP) }
 
 type location string
 

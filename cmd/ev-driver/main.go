@@ -15,6 +15,7 @@ import (
 	"evcharging/adapters/kafka"
 	application "evcharging/application/driver"
 	"evcharging/cmd/internal/driver"
+	"evcharging/cmd/internal/health"
 	"evcharging/cmd/internal/program"
 	"evcharging/domain"
 )
@@ -28,6 +29,7 @@ type commandLine struct {
 	program.Common
 	Ask    ask    `cmd:"" default:"withargs"`
 	Points points `cmd:"" help:"List the points that are free."`
+	Health check  `cmd:"" help:"Ask a running Driver whether it is ready; exit with 1 where it is not."`
 }
 
 type ask struct {
@@ -35,6 +37,7 @@ type ask struct {
 	CP        domain.PointID  `name:"cp" required:"" xor:"points" placeholder:"ID" help:"The charging point to ask for a supply. The run's place is kept in ID@DRIVER.checkpoint in the current folder until it is complete."`
 	File      string          `required:"" xor:"points" placeholder:"FILE" predictor:"file" help:"A file of charging points, ids one a line, to ask one after another; blank lines, and what follows a #, are ignored. The run's place is kept in FILE@DRIVER.checkpoint until it is complete."`
 	NextDelay time.Duration   `env:"DRIVER_NEXT_DELAY_SEC" default:"4" max:"24h" placeholder:"SECONDS" help:"How long to wait after a supply has concluded before the next is asked for, in seconds."`
+	web
 }
 
 // Run asks for the supplies.
@@ -55,6 +58,7 @@ func (a *ask) Run(ctx context.Context, p *program.Process, line *commandLine) er
 		Points:     list,
 		NextDelay:  a.NextDelay,
 		Checkpoint: checkpoint,
+		HTTP:       a.HTTP.Listen(),
 		Kafka:      kafka.Config{Brokers: line.Kafka, ClientID: "ev-driver." + string(a.DriverID), Logger: logger},
 		Show:       screen.Show,
 	})
@@ -90,6 +94,18 @@ func (a *ask) checkpoint() string {
 	}
 	return filepath.Clean(list) + "@" + string(a.DriverID) + ".checkpoint"
 }
+
+type web struct {
+	HTTP health.Address `name:"http" env:"DRIVER_HTTP" default:"off" placeholder:"HOST:PORT" help:"Address of /livez, /readyz and /metrics; 'off' for none."`
+}
+
+type check struct {
+	web
+	health.Check
+}
+
+// Run asks a Driver how it is.
+func (c *check) Run(ctx context.Context, p *program.Process) error { return c.Ask(ctx, p, c.HTTP) }
 
 type points struct {
 	All bool `help:"List all points, with their states."`

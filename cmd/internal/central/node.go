@@ -19,6 +19,7 @@ import (
 	"evcharging/adapters/http"
 	"evcharging/adapters/kafka"
 	"evcharging/adapters/memory"
+	"evcharging/adapters/prometheus"
 	"evcharging/adapters/tcp"
 	"evcharging/application/central"
 	"evcharging/application/message"
@@ -64,6 +65,8 @@ type Node struct {
 	listening *memory.Listening
 	ignored   *memory.Ignored
 	operator  *Operator
+	vitals    vitals
+	metrics   *prometheus.Central
 
 	stopReading context.CancelFunc
 	stopRest    context.CancelFunc
@@ -97,9 +100,21 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		}
 		known = file
 	}
+	n.metrics = prometheus.NewCentral(config.Kafka.Topics.CentralReads(), n.vitals.ready, n.standing)
+	config.Kafka.DeadLettered = n.countDeadLetter
+	n.vitals.enters(openingLog)
+	if config.HTTP != "" {
+		if n.pages, err = http.Serve(http.Config{
+			Address: config.HTTP, Live: n.vitals.pulse.Live, Ready: n.vitals.ready, Metrics: n.metrics.Handler(), Source: n.vitals.source,
+		}); err != nil {
+			return nil, err
+		}
+	}
 	if n.store, err = openStore(ctx, config); err != nil {
 		return nil, err
 	}
+	n.vitals.store.Store(n.store)
+	n.vitals.enters(reachingKafka)
 	// Listen before anything is said to be ready: a taken port is a clear word at once.
 	if n.auth, err = tcp.ServeAuthentication(config.Listen, known); err != nil {
 		return nil, err
@@ -108,6 +123,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	if n.transport, err = kafka.Connect(ctx, config.Kafka); err != nil {
 		return nil, err
 	}
+	n.vitals.transport.Store(n.transport)
 	if err = n.persist(ctx, n.transport.EnsureTopics); err != nil {
 		return nil, err
 	}
@@ -115,9 +131,10 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		return nil, err
 	}
 
+	n.vitals.enters(readingLog)
 	heard := &signs{}
 	core := &central.Central{
-		Log: n.store, Shared: n.store.shared != nil, Codec: eventjson.Codec{}, Signs: heard, Listening: n.listening, Ignored: n.ignored,
+		Log: measuredLog{n.store, n.metrics}, Shared: n.store.shared != nil, Codec: eventjson.Codec{}, Signs: heard, Listening: n.listening, Ignored: n.ignored,
 		Secrets: known, Patience: config.Patience, Lease: config.Lease, DefaultPrice: config.DefaultPrice, NewID: newID,
 	}
 	deadlines := memory.NewDeadlines(&heard.Signs)
@@ -139,24 +156,23 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		return nil, err
 	}
 	core.Publisher = n.bus
-	if config.HTTP != "" {
-		if n.pages, err = http.Serve(config.HTTP, n.feed); err != nil {
-			return nil, err
-		}
-	}
+	n.vitals.feed.Store(n.feed)
 
+	n.vitals.enters(joining)
 	n.listening.Deaf(now())
 	n.operator = StartOperator(rest, n.transport)
-	lanes := newLanes(core)
+	lanes := newLanes(core, n.metrics)
 	if err = n.read(ctx, reading, lanes); err != nil {
 		return nil, err
 	}
 	n.rest.Go(func() { n.transport.Watch(rest, n.brokerChanged) })
 	n.rest.Go(func() { n.watchSilence(rest) })
+	n.rest.Go(func() { n.beat(rest) })
 	n.rest.Go(func() { n.watchDeadlines(rest, deadlines) })
 	if err = n.operator.Ready(ctx); err != nil {
 		return nil, err
 	}
+	n.vitals.enters(working)
 	return n, nil
 }
 
@@ -308,6 +324,7 @@ func (n *Node) HTTPAddr() string {
 // that they need is closed. It may be called on a node whose start failed.
 func (n *Node) Close() error {
 	var errs []error
+	n.vitals.enters(stopping)
 	n.stopReading()
 	n.reading.Wait()
 	n.stopRest()

@@ -20,7 +20,10 @@ type store struct {
 	// shared is the MongoDB that has the log, which other Centrals may share; nil where the
 	// log is embedded.
 	shared interface{ Unanswered() time.Duration }
-	close  func() error
+	// ping is nil as long as the store answers, and returns soon after its ctx ends; it is itself
+	// nil where the log is embedded.
+	ping  func(ctx context.Context) error
+	close func() error
 }
 
 // openStore opens the embedded log where a folder is named, else the one in MongoDB.

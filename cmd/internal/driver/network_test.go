@@ -136,6 +136,8 @@ func (n *network) Watch(ctx context.Context, change func(up bool, err error)) {
 	}
 }
 
+func (n *network) Ready(context.Context, ...string) error { return nil }
+
 // requests are the ids of the requests that the broker has, in their order.
 func (n *network) requests() (ids []domain.RequestID) {
 	n.mu.Lock()

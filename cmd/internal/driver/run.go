@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +14,7 @@ import (
 	"evcharging/adapters/kafka"
 	"evcharging/application/driver"
 	"evcharging/application/message"
+	"evcharging/cmd/internal/health"
 	"evcharging/domain"
 )
 
@@ -25,6 +27,7 @@ type Network interface {
 	Send(ctx context.Context, ms ...message.Message) error
 	Follow(ctx context.Context, topics []string, from domain.UnixMillis, ready func(), handle func(context.Context, message.Received)) error
 	Watch(ctx context.Context, change func(up bool, err error))
+	Ready(ctx context.Context, topics ...string) error
 	Topics() kafka.Topics
 }
 
@@ -38,6 +41,8 @@ type Config struct {
 	// Checkpoint is the path of the file that keeps the run's place while it is not
 	// complete; where it is empty a run that is killed is forgotten.
 	Checkpoint string
+	// HTTP is the host:port of health and metrics; empty: none.
+	HTTP string
 	// Network is used where it is not nil; else Kafka says to which one to connect.
 	Network Network
 	Kafka   kafka.Config
@@ -68,6 +73,12 @@ func Run(ctx context.Context, c Config) error {
 	if file != nil {
 		defer file.Close()
 	}
+	var state state
+	server, err := health.Serve(c.HTTP, "ev-driver", &state.pulse, state.asks)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
 	if c.Network == nil {
 		transport, err := kafka.Connect(ctx, c.Kafka)
 		if err != nil {
@@ -79,7 +90,31 @@ func Run(ctx context.Context, c Config) error {
 		defer transport.Close()
 		c.Network = transport
 	}
-	return c.run(ctx, at, file)
+	state.network.Store(&c.Network)
+	return c.run(ctx, &state, at, file)
+}
+
+// state is what health asks of a run.
+type state struct {
+	pulse   health.Pulse
+	network atomic.Pointer[Network] // nil before it is reached
+	begun   atomic.Bool             // nothing that is answered from now on is missed
+}
+
+// asks is nil where a request can be sent and its answer heard; else each line of the error
+// is a reason.
+func (s *state) asks(ctx context.Context) error {
+	network := s.network.Load()
+	if network == nil {
+		return health.ErrNoBroker
+	}
+	if err := (*network).Ready(ctx, followed((*network).Topics())...); err != nil {
+		return err
+	}
+	if !s.begun.Load() {
+		return errors.New("answers are not heard yet")
+	}
+	return nil
 }
 
 // openCheckpoint opens the file that keeps the run's place, where there is one, and
@@ -106,7 +141,7 @@ func (c Config) openCheckpoint(at *driver.Checkpoint) (*checkpoint.File, error) 
 
 // run is the loop around the state machine: what happens goes in, what is asked for is
 // done, one at a time.
-func (c Config) run(ctx context.Context, at driver.Checkpoint, file *checkpoint.File) error {
+func (c Config) run(ctx context.Context, state *state, at driver.Checkpoint, file *checkpoint.File) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -120,7 +155,7 @@ func (c Config) run(ctx context.Context, at driver.Checkpoint, file *checkpoint.
 		}
 	}
 	tasks.Go(func() {
-		if err := c.follow(ctx, at.From(), put); err != nil && ctx.Err() == nil {
+		if err := c.follow(ctx, state, at.From(), put); err != nil && ctx.Err() == nil {
 			broken <- err
 		}
 	})
@@ -130,6 +165,7 @@ func (c Config) run(ctx context.Context, at driver.Checkpoint, file *checkpoint.
 
 	machine := driver.New(at, c.NextDelay, func() domain.RequestID { return domain.RequestID(uuid.NewString()) })
 	for {
+		state.pulse.Beat()
 		var in driver.Input
 		select {
 		case in = <-inputs:
@@ -166,12 +202,15 @@ func (c Config) run(ctx context.Context, at driver.Checkpoint, file *checkpoint.
 
 // follow puts in what the network says about this driver, and that it begins when nothing
 // that comes from then on will be missed.
-func (c Config) follow(ctx context.Context, from domain.UnixMillis, put func(driver.Input)) error {
+func (c Config) follow(ctx context.Context, state *state, from domain.UnixMillis, put func(driver.Input)) error {
 	if from == 0 {
 		from = domain.At(time.Now())
 	}
 	return c.Network.Follow(ctx, followed(c.Network.Topics()), from,
-		func() { put(driver.Begin{}) },
+		func() {
+			state.begun.Store(true)
+			put(driver.Begin{})
+		},
 		func(_ context.Context, r message.Received) {
 			if isOf(r.Message, c.ID) {
 				put(driver.Received{Received: r})

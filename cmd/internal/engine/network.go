@@ -2,12 +2,14 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
 	"evcharging/adapters/kafka"
 	"evcharging/application/engine"
 	"evcharging/application/message"
+	"evcharging/cmd/internal/health"
 	"evcharging/domain"
 )
 
@@ -24,6 +26,7 @@ type Network interface {
 	Send(ctx context.Context, ms ...message.Message) error
 	Follow(ctx context.Context, topics []string, from domain.UnixMillis, ready func(), handle func(context.Context, message.Received)) error
 	Watch(ctx context.Context, change func(up bool, err error))
+	Ready(ctx context.Context, topics ...string) error
 	Topics() kafka.Topics
 }
 
@@ -35,6 +38,24 @@ func (n *Node) send(ctx context.Context, messages []message.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	return network.Send(ctx, messages...)
+}
+
+// hears is nil where every order that is sent is heard; else each line of the error is a reason.
+func (n *Node) hears(ctx context.Context) error {
+	network := n.connected()
+	if network == nil {
+		return health.ErrNoBroker
+	}
+	topics := network.Topics()
+	if err := network.Ready(ctx, topics.Start, topics.Commands, topics.Telemetry, topics.Done); err != nil {
+		return err
+	}
+	select {
+	case <-n.ready:
+		return nil
+	default:
+		return errors.New("orders are not heard yet")
+	}
 }
 
 // connected is the network, nil before it was reached.

@@ -15,6 +15,7 @@ import (
 	"evcharging/adapters/kafka"
 	"evcharging/adapters/tcp"
 	"evcharging/application/engine"
+	"evcharging/cmd/internal/health"
 	"evcharging/domain"
 )
 
@@ -28,6 +29,8 @@ type Config struct {
 	Journal string
 	// Listen is the host:port of the heartbeat; port 0 takes any that is free.
 	Listen string
+	// HTTP is the host:port of health and metrics; empty: none.
+	HTTP string
 	// Network is used where it is not nil; else Kafka says to which one to connect.
 	Network Network
 	Kafka   kafka.Config
@@ -40,6 +43,8 @@ type Node struct {
 	logger    *slog.Logger
 	journal   *journal.Journal
 	heartbeat *tcp.HeartbeatServer
+	health    *health.Server
+	pulse     health.Pulse
 
 	inputs  chan engine.Input
 	network atomic.Pointer[Network]
@@ -77,6 +82,9 @@ func Start(c Config) (*Node, error) {
 	n.show(machine)
 	if n.heartbeat, err = tcp.ServeHeartbeat(c.Listen, n.healthy.Load); err != nil {
 		return nil, errors.Join(err, file.Close())
+	}
+	if n.health, err = health.Serve(c.HTTP, "ev-cp-e", &n.pulse, n.hears); err != nil {
+		return nil, errors.Join(err, n.heartbeat.Close(), file.Close())
 	}
 	if lost := file.Damaged(); lost > 0 {
 		n.logger.Warn(fmt.Sprintf("the journal %s is damaged: %d of its lines can't be read and are dropped", file.Path(), lost))

@@ -22,7 +22,7 @@ func (n *Node) run(machine *engine.Engine, first engine.Outcome) {
 	n.healthy.Store(false)
 	cancel()
 	n.disconnect()
-	n.err = errors.Join(n.err, n.heartbeat.Close(), n.journal.Close())
+	n.err = errors.Join(n.err, n.heartbeat.Close(), n.journal.Close(), n.health.Close())
 	n.logger.Info("the Engine has ended", "point", n.config.Point)
 }
 
@@ -34,6 +34,7 @@ func (n *Node) loop(ctx context.Context, machine *engine.Engine, out engine.Outc
 	stop := n.stopping.Done()
 	var late <-chan time.Time
 	for {
+		n.pulse.Beat()
 		if err := n.perform(ctx, out); err != nil {
 			return err
 		}

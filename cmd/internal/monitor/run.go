@@ -12,6 +12,7 @@ import (
 	"evcharging/adapters/tcp"
 	"evcharging/application/message"
 	"evcharging/application/monitor"
+	"evcharging/cmd/internal/health"
 	"evcharging/domain"
 )
 
@@ -23,6 +24,8 @@ const closeTimeout = 2 * time.Second
 type Network interface {
 	Send(ctx context.Context, ms ...message.Message) error
 	Watch(ctx context.Context, change func(up bool, err error))
+	Ready(ctx context.Context, topics ...string) error
+	Topics() kafka.Topics
 }
 
 // Config is what a Monitor needs.
@@ -31,6 +34,8 @@ type Config struct {
 	// Engine is the host:port of the Engine's heartbeat, Central that of Central's
 	// authentication.
 	Engine, Central string
+	// HTTP is the host:port of health and metrics; empty: none.
+	HTTP string
 	// Network is used where it is not nil; else Kafka says to which one to connect.
 	Network Network
 	Kafka   kafka.Config
@@ -39,10 +44,14 @@ type Config struct {
 
 // Run is a Monitor until ctx ends; then it returns nil. *tcp.DeniedError or
 // tcp.ErrNoSecret says that Central does not let the point in; any other error is one of
-// the configuration of Kafka.
+// the configuration of Kafka, or says that the port of HTTP can't be had.
 func Run(ctx context.Context, c Config) error {
 	r := &runner{Config: c, inputs: make(chan monitor.Input), heartbeat: tcp.NewHeartbeat(c.Engine)}
-	err := r.run(ctx)
+	server, err := health.Serve(c.HTTP, "ev-cp-m", &r.pulse, r.tells)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(r.run(ctx), server.Close())
 	r.disconnect()
 	c.Logger.Info("the Monitor has ended", "point", c.Point)
 	return err
@@ -53,6 +62,7 @@ type runner struct {
 	inputs    chan monitor.Input
 	heartbeat *tcp.Heartbeat
 	network   atomic.Pointer[Network]
+	pulse     health.Pulse
 	tasks     sync.WaitGroup
 }
 
@@ -69,6 +79,7 @@ func (r *runner) run(ctx context.Context) error {
 	defer clock.Stop()
 	machine, out := monitor.New(r.Settings, now())
 	for {
+		r.pulse.Beat()
 		r.perform(ctx, out)
 		if out.Denied != nil {
 			return out.Denied
@@ -150,6 +161,16 @@ func (r *runner) send(ctx context.Context, messages []message.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Lease/3)
 	defer cancel()
 	return network.Send(ctx, messages...)
+}
+
+// tells is nil where Central can be told of the point; else each line of the error is a reason.
+func (r *runner) tells(ctx context.Context) error {
+	network := r.connected()
+	if network == nil {
+		return health.ErrNoBroker
+	}
+	topics := network.Topics()
+	return network.Ready(ctx, topics.Register, topics.Health)
 }
 
 // connected is the network, nil before it was reached.

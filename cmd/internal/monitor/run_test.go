@@ -56,6 +56,10 @@ func (n *network) Send(_ context.Context, ms ...message.Message) error {
 
 func (n *network) Watch(ctx context.Context, _ func(bool, error)) { <-ctx.Done() }
 
+func (n *network) Ready(context.Context, ...string) error { return nil }
+
+func (n *network) Topics() kafka.Topics { return kafka.DefaultTopics() }
+
 // until waits for a message.
 func until[M message.Message](t *testing.T, n *network, what string, is func(M) bool) M {
 	t.Helper()

@@ -1,0 +1,139 @@
+package central
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"evcharging/adapters/kafka"
+	"evcharging/adapters/prometheus"
+	"evcharging/application/central"
+	"evcharging/application/eventlog"
+	"evcharging/application/message"
+	"evcharging/application/network"
+	"evcharging/domain/chargingpoint"
+)
+
+// standing is how the node stands now.
+func (n *Node) standing(ctx context.Context) prometheus.Standing {
+	s := prometheus.Standing{ListeningSince: n.listening.Since(), Ignored: n.ignored.Counts()}
+	var asked sync.WaitGroup
+	if store := n.vitals.store.Load(); store != nil {
+		asked.Go(func() { s.StoreUp = store.answers(ctx) == nil })
+	}
+	if transport := n.vitals.transport.Load(); transport != nil {
+		s.BrokerUp = transport.Away() == nil
+		s.Records = map[string]prometheus.Records{}
+		for topic, counts := range transport.Stats() {
+			s.Records[topic] = prometheus.Records{
+				Sent: counts.Sent, Received: counts.Received, Retried: counts.Retried, InFlight: counts.InFlight,
+			}
+		}
+		if s.BrokerUp {
+			asked.Go(func() { s.Lag = lag(ctx, transport) })
+		}
+	}
+	if feed := n.vitals.feed.Load(); feed != nil {
+		seen := feed.Snapshot(network.Window{})
+		s.OpenSessions = seen.Open
+		s.Points = map[string]int{
+			string(chargingpoint.Activated):    seen.Counts.Activated,
+			string(chargingpoint.Supplying):    seen.Counts.Supplying,
+			string(chargingpoint.OutOfOrder):   seen.Counts.OutOfOrder,
+			string(chargingpoint.Broken):       seen.Counts.Broken,
+			string(chargingpoint.Disconnected): seen.Counts.Disconnected,
+		}
+	}
+	asked.Wait()
+	return s
+}
+
+// lag is how many records wait that the groups have not committed, by topic; a topic of
+// which it is not known in time is left out.
+func lag(ctx context.Context, transport *kafka.Transport) map[string]int64 {
+	lags := map[string]int64{}
+	for _, topic := range transport.Topics().CentralReads() {
+		left, err := transport.Backlog(ctx, group, topic)
+		if err != nil {
+			continue
+		}
+		lags[topic] = 0
+		for _, unread := range left {
+			lags[topic] += unread.Last - unread.First + 1
+		}
+	}
+	return lags
+}
+
+// countDeadLetter counts a dead letter by the rule that refuses it.
+func (n *Node) countDeadLetter(topic string, reason error) {
+	text := "another reason"
+	if rule := central.Rule(reason); rule != nil {
+		text = rule.Error()
+	} else {
+		for _, known := range []error{kafka.ErrUnreadable, kafka.ErrUnsendable, eventlog.ErrDamaged} {
+			if errors.Is(reason, known) {
+				text = known.Error()
+			}
+		}
+	}
+	n.metrics.DeadLetter(topic, text)
+}
+
+// measuredLog is the event log, its appends measured.
+type measuredLog struct {
+	eventlog.Log
+	metrics *prometheus.Central
+}
+
+// Append is eventlog.Log's.
+func (l measuredLog) Append(ctx context.Context, commit eventlog.Commit) error {
+	began := time.Now()
+	err := l.Log.Append(ctx, commit)
+	l.metrics.Append(time.Since(began), err)
+	var stored *eventlog.CauseStoredError
+	if o, ok := ctx.Value(outcomeKey{}).(*outcome); ok {
+		o.stored = o.stored || err == nil
+		o.repeated = o.repeated || errors.As(err, &stored)
+	}
+	return err
+}
+
+// ByCause is eventlog.Log's.
+func (l measuredLog) ByCause(ctx context.Context, cause eventlog.Cause) (eventlog.Commit, bool, error) {
+	commit, found, err := l.Log.ByCause(ctx, cause)
+	if o, ok := ctx.Value(outcomeKey{}).(*outcome); ok {
+		o.repeated = o.repeated || found
+	}
+	return commit, found, err
+}
+
+// outcome is what the log said to a turn; it travels with the turn's context.
+type outcome struct{ stored, repeated bool }
+
+type outcomeKey struct{}
+
+// measureTurn takes a turn for a record of a topic and counts what became of it. One that
+// was given up, because the program stops or its partition is another's, is not counted.
+func measureTurn(ctx context.Context, metrics *prometheus.Central, topic string, take func(context.Context) error) error {
+	var o outcome
+	began := time.Now()
+	err := take(context.WithValue(ctx, outcomeKey{}, &o))
+	var rejected *message.RejectedError
+	result := prometheus.Ignored
+	switch {
+	case errors.As(err, &rejected), errors.Is(err, kafka.ErrUnsendable):
+		result = prometheus.Refused
+	case err != nil && ctx.Err() != nil:
+		return err
+	case err != nil:
+		result = prometheus.Failed
+	case o.repeated:
+		result = prometheus.Repeated
+	case o.stored:
+		result = prometheus.Committed
+	}
+	metrics.Turn(topic, result, time.Since(began))
+	return err
+}
