@@ -1,7 +1,11 @@
 # make check is the short set for everyday use; .ci/run is what CI runs.
 LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: check test lint race cover fuzz bench build
+.PHONY: check test lint race cover fuzz bench build servers servers-stop integration
+
+# Where make servers listens: make servers KAFKA_PORT=19092.
+KAFKA_PORT = 9092
+MONGO_PORT = 27017
 
 check: test lint cover
 
@@ -30,3 +34,16 @@ fuzz:
 
 bench:
 	go test -run '^$$' -bench . ./...
+
+# A real Kafka and a database that speaks MongoDB's protocol, without containers.
+servers:
+	@.ci/servers/kafka .servers/kafka $(KAFKA_PORT)
+	@.ci/servers/mongo .servers/mongo $(MONGO_PORT)
+
+servers-stop:
+	@.ci/servers/mongo down .servers/mongo
+	@.ci/servers/kafka down .servers/kafka
+
+# The tests that need real servers, on servers of their own.
+integration:
+	.ci/integration
