@@ -86,6 +86,12 @@ func readManifest(dir string) (network uuid.UUID, ok bool, err error) {
 	return network, true, nil
 }
 
+// Exists tells whether a folder has a log. Its error is that of reading the folder.
+func Exists(dir string) (bool, error) {
+	_, ok, err := readManifest(dir)
+	return ok, err
+}
+
 // makeFolder makes an empty log in a folder that has none. The manifest comes last:
 // where it is, the first segment has been.
 func makeFolder(dir string, at crashPoint) (network uuid.UUID, err error) {

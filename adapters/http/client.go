@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"evcharging/application/eventlog"
 	"evcharging/application/network"
 	"evcharging/domain"
 )
@@ -50,24 +51,39 @@ func (c Client) Session(ctx context.Context, id domain.SessionID) (network.Sessi
 	return shown.read(), err
 }
 
+// Log is the event log as lines, from a position on, to the end that it had. Whoever asks
+// closes it. A log that breaks off ends with an error.
+func (c Client) Log(ctx context.Context, from eventlog.Position) (io.ReadCloser, error) {
+	return c.open(ctx, fmt.Sprintf("/log?from=%d", from))
+}
+
 func (c Client) get(ctx context.Context, page string, to any) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Address+page, nil)
+	body, err := c.open(ctx, page)
 	if err != nil {
-		return fmt.Errorf("ask Central at %s: %w", c.Address, err)
+		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("Central does not answer at %s (is it running, and with --http %s?): %w", c.Address, c.Address, err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 1_000))
-		return fmt.Errorf("Central at %s says: %s", c.Address, strings.TrimSpace(string(text)))
-	}
-	if err := json.UnmarshalRead(response.Body, to, figures); err != nil {
+	defer body.Close()
+	if err := json.UnmarshalRead(body, to, figures); err != nil {
 		return fmt.Errorf("understand what Central at %s answers: %w", c.Address, err)
 	}
 	return nil
+}
+
+func (c Client) open(ctx context.Context, page string) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Address+page, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask Central at %s: %w", c.Address, err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("Central does not answer at %s (is it running, and with --http %s?): %w", c.Address, c.Address, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1_000))
+		return nil, fmt.Errorf("Central at %s says: %s", c.Address, strings.TrimSpace(string(text)))
+	}
+	return response.Body, nil
 }

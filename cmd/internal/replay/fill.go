@@ -1,0 +1,88 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"evcharging/application/eventlog"
+)
+
+// atOnce is how many commits are being appended at a time: what arrives together is
+// written together.
+const atOnce = 512
+
+// fill appends commits to a log, each stream's in the order in which they come. A commit
+// that the log has already is passed over. appended is called after each. Its error names
+// the first commit that the log refuses; others that came before it are stored.
+func fill(ctx context.Context, log eventlog.Log, commits iter.Seq2[eventlog.Commit, error], appended func()) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var running sync.WaitGroup
+	defer running.Wait()
+	free := make(chan struct{}, atOnce)
+	var mu sync.Mutex
+	last := map[eventlog.Stream]chan struct{}{} // closed once the stream's newest commit is stored
+	for commit, err := range commits {
+		if err != nil {
+			fail(err)
+			break
+		}
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		stored := make(chan struct{})
+		var before []chan struct{}
+		mu.Lock()
+		for _, p := range commit.Parts {
+			if earlier := last[p.Stream]; earlier != nil {
+				before = append(before, earlier)
+			}
+			last[p.Stream] = stored
+		}
+		mu.Unlock()
+		running.Go(func() {
+			defer func() { <-free }()
+			for _, earlier := range before {
+				select {
+				case <-earlier:
+				case <-ctx.Done():
+					return
+				}
+			}
+			if err := appendOnce(ctx, log, commit); err != nil {
+				fail(err)
+				return
+			}
+			mu.Lock()
+			for _, p := range commit.Parts {
+				if last[p.Stream] == stored {
+					delete(last, p.Stream)
+				}
+			}
+			mu.Unlock()
+			close(stored)
+			appended()
+		})
+	}
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+func appendOnce(ctx context.Context, log eventlog.Log, commit eventlog.Commit) error {
+	err := log.Append(ctx, commit)
+	var stored *eventlog.CauseStoredError
+	if errors.As(err, &stored) && stored.Stored.ID == commit.ID {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("commit %s: %w", commit.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"os"
+	"strings"
+
+	"evcharging/adapters/bbolt"
+	"evcharging/adapters/http"
+	"evcharging/adapters/jsonl"
+	"evcharging/application/eventlog"
+)
+
+// ErrNoLog tells that there is no event log under the name that was given.
+var ErrNoLog = errors.New("there is no event log")
+
+// Source is an event log that is read. What came as lines is kept in a temporary folder
+// meanwhile: a stream has to be found again.
+type Source struct {
+	eventlog.Log
+	close []func() error
+}
+
+// Close ends the reading and removes what was temporary.
+func (s *Source) Close() error {
+	var errs []error
+	for i := len(s.close) - 1; i >= 0; i-- {
+		errs = append(errs, s.close[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// Open opens the log that a name names: the folder of an embedded log, a mongodb:// URI, the
+// http:// address of a running Central's pages, a file of JSON Lines, or "-": lines from
+// stdin. read is told after each commit that had to be read first. ErrNoLog where there is none.
+func Open(ctx context.Context, name string, stdin io.Reader, logger *slog.Logger, read func()) (*Source, error) {
+	switch {
+	case name == "-":
+		return spool(ctx, "standard input", io.NopCloser(stdin), logger, read)
+	case strings.HasPrefix(name, "http://"):
+		address, _, _ := strings.Cut(strings.TrimPrefix(name, "http://"), "/")
+		lines, err := http.Client{Address: address}.Log(ctx, 1)
+		if err != nil {
+			return nil, err
+		}
+		return spool(ctx, name, lines, logger, read)
+	}
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w at %s: name a folder of an event log, a mongodb:// or http:// address, a file of JSON Lines, or -", ErrNoLog, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the event log: %w", err)
+	}
+	if info.IsDir() {
+		return openFolder(name, logger)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open the event log: %w", err)
+	}
+	return spool(ctx, name, file, logger, read)
+}
+
+func openFolder(dir string, logger *slog.Logger) (*Source, error) {
+	switch there, err := bbolt.Exists(dir); {
+	case err != nil:
+		return nil, err
+	case !there: // opening it would make one
+		return nil, fmt.Errorf("%w in the folder %s", ErrNoLog, dir)
+	}
+	log, err := bbolt.Open(dir, bbolt.Options{Logger: logger})
+	if errors.Is(err, bbolt.ErrInUse) {
+		return nil, fmt.Errorf("%w; a running Central's log is read through its pages, --log http://127.0.0.1:7080", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Source{Log: log, close: []func() error{log.Close}}, nil
+}
+
+// spool keeps lines as a log in a temporary folder. Its chains are checked on the way.
+func spool(ctx context.Context, name string, lines io.ReadCloser, logger *slog.Logger, read func()) (_ *Source, err error) {
+	defer lines.Close()
+	dir, err := os.MkdirTemp("", "ev-replay-")
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary folder: %w", err)
+	}
+	s := &Source{close: []func() error{func() error { return os.RemoveAll(dir) }}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	log, err := bbolt.Open(dir, bbolt.Options{Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	s.Log, s.close = log, append(s.close, log.Close)
+	if err := fill(ctx, log, commits(name, lines), read); err != nil {
+		return nil, fmt.Errorf("read the event log: %w", err)
+	}
+	return s, nil
+}
+
+// longestLine is how long a line may be: the bodies of a commit, and what stands around them.
+const longestLine = 2*eventlog.MaxBodies + 1<<20
+
+// commits are those that lines tell of.
+func commits(name string, from io.Reader) iter.Seq2[eventlog.Commit, error] {
+	return func(yield func(eventlog.Commit, error) bool) {
+		lines := bufio.NewScanner(from)
+		lines.Buffer(make([]byte, 64<<10), longestLine)
+		for n := 1; lines.Scan(); n++ {
+			text := bytes.TrimSpace(lines.Bytes())
+			if len(text) == 0 {
+				continue
+			}
+			c, err := jsonl.Decode(text)
+			if err == nil {
+				err = c.Check()
+			}
+			if err != nil {
+				err = fmt.Errorf("line %d of %s: %w", n, name, err)
+			}
+			if !yield(c.Commit, err) || err != nil {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(eventlog.Commit{}, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+}
