@@ -42,6 +42,13 @@ func TestALeaseThatRanOutDisconnectsThePoint(t *testing.T) {
 		w.when(seconds(6), health(message.HealthOK)).counts(chargingpoint.ErrUnchanged)
 		w.when(seconds(16), leaseDeadline()).ignores(chargingpoint.ErrDeadlineGone)
 	})
+	t.Run("5 s later where another Central may have heard it", func(t *testing.T) {
+		w := free(t)
+		w.central.Shared = true
+		w.when(seconds(21)-1, leaseDeadline()).ignores(chargingpoint.ErrDeadlineGone)
+		w.when(seconds(21), leaseDeadline()).
+			stores(ofPoint(chargingpoint.PointDisconnected{LastHeard: seconds(1), Lease: lease}))
+	})
 	t.Run("once", func(t *testing.T) {
 		w := free(t)
 		w.given(seconds(16), leaseDeadline())
