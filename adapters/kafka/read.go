@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/IBM/sarama"
@@ -41,7 +42,7 @@ func (t *Transport) Read(ctx context.Context, topic string, handle func(message.
 // left out.
 func (t *Transport) unread(ctx context.Context, topic string) (map[int32]Unread, error) {
 	left := map[int32]Unread{}
-	err := t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error {
+	err := t.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) error {
 		if err := client.RefreshMetadata(); err != nil {
 			return t.explain("", err)
 		}
@@ -57,23 +58,42 @@ func (t *Transport) unread(ctx context.Context, topic string) (map[int32]Unread,
 			if err != nil {
 				return t.explain(topic, err)
 			}
-			for _, p := range partitions {
-				oldest, err := client.GetOffset(topic, p, sarama.OffsetOldest)
-				if err != nil {
-					return t.explain(topic, err)
-				}
-				newest, err := client.GetOffset(topic, p, sarama.OffsetNewest)
-				if err != nil {
-					return t.explain(topic, err)
-				}
-				if newest > oldest {
-					left[p] = Unread{oldest, newest - 1}
+			oldest, err := offsets(admin, topic, partitions, sarama.OffsetOldest)
+			if err != nil {
+				return t.explain(topic, err)
+			}
+			newest, err := offsets(admin, topic, partitions, sarama.OffsetNewest)
+			if err != nil {
+				return t.explain(topic, err)
+			}
+			for p, end := range newest {
+				if end > oldest[p] {
+					left[p] = Unread{oldest[p], end - 1}
 				}
 			}
 		}
 		return nil
 	})
 	return left, err
+}
+
+// offsets are the offsets of partitions at their beginning or end, in one request a broker.
+func offsets(admin sarama.ClusterAdmin, topic string, partitions []int32, at int64) (map[int32]int64, error) {
+	asked := make(map[int32]int64, len(partitions))
+	for _, p := range partitions {
+		asked[p] = at
+	}
+	answers, err := admin.ListOffsets(map[string]map[int32]int64{topic: asked}, nil)
+	if err != nil {
+		return nil, err
+	}
+	for p, answer := range answers[topic] {
+		if answer.Err != nil && !errors.Is(answer.Err, sarama.ErrNoError) {
+			return nil, answer.Err
+		}
+		asked[p] = answer.Offset
+	}
+	return asked, nil
 }
 
 // DeadLetters is the dead-letter topic of a topic. Follow reads it too: its messages are
