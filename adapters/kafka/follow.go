@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,7 +30,8 @@ const (
 // positions in all partitions are fixed; a topic that is missing then, and a partition that
 // is added later, is read from its oldest record once it is there. Handle is called for one
 // record at a time, those of a partition in their order; unreadable records are skipped,
-// counted and said. While no broker answers, Follow waits and goes on where it was.
+// counted and said. While no broker answers, Follow waits and goes on where it was; so it does
+// while the broker denies what it reads, which is said once.
 //
 // It blocks until ctx ends and returns nil then; another error says that a topic is none of
 // the contract's.
@@ -110,6 +113,7 @@ func (f *follower) begin(ctx context.Context, from domain.UnixMillis) (map[place
 			return positions, true
 		}
 		f.transport.log.Debug("positions can't be fixed yet", "topics", f.topics, "error", err)
+		f.transport.refuse(strings.Join(f.topics, ", "), "", err)
 		if !p.wait(ctx.Done(), nil) {
 			return nil, false
 		}
@@ -117,7 +121,9 @@ func (f *follower) begin(ctx context.Context, from domain.UnixMillis) (map[place
 }
 
 func (f *follower) fix(ctx context.Context, from domain.UnixMillis) (_ map[place]position, err error) {
-	if f.client, err = sarama.NewClient(f.transport.brokers, f.transport.settings(ctx)); err != nil {
+	settings := f.transport.settings(ctx)
+	settings.Consumer.Return.Errors = true
+	if f.client, err = sarama.NewClient(f.transport.brokers, settings); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -134,7 +140,12 @@ func (f *follower) fix(ctx context.Context, from domain.UnixMillis) (_ map[place
 		positions = make(map[place]position)
 		failed    error
 	)
-	places, _ := f.places()
+	places, complete := f.places()
+	if !complete {
+		if err := f.client.RefreshMetadata(f.topics...); errors.Is(err, sarama.ErrTopicAuthorizationFailed) {
+			return nil, err // it is there, and not shown to everybody
+		}
+	}
 	for _, at := range places {
 		all.Go(func() {
 			p, err := f.positionOf(at, from)
@@ -240,6 +251,9 @@ func (f *follower) read(ctx context.Context, readers *sync.WaitGroup, at place, 
 	readers.Go(func() {
 		for wait := (pauses{}); ctx.Err() == nil; {
 			next, err := f.readFrom(ctx, at, p, since)
+			if err != nil {
+				f.transport.refuse(at.topic, "", err)
+			}
 			if errors.Is(err, sarama.ErrOffsetOutOfRange) { // it was cut off at its beginning, or made anew
 				next.offset, since = sarama.OffsetOldest, time.Time{}
 			}
@@ -273,6 +287,10 @@ func (f *follower) readFrom(ctx context.Context, at place, p position, since tim
 			case <-ctx.Done():
 				return p, nil
 			}
+		case err := <-one.Errors():
+			if err != nil {
+				f.transport.refuse(at.topic, "", err)
+			}
 		case <-ctx.Done():
 			return p, nil
 		}
@@ -290,11 +308,16 @@ func (f *follower) note(r followed) {
 	}
 }
 
-// skip passes an unreadable record over, counted and said.
+// skip passes an unreadable record over, counted and said. Of what Central reads, Central
+// says it; of what anybody else listens to there, most is none of theirs.
 func (f *follower) skip(r followed, err error) {
 	t := f.transport
 	if stats := t.stats[r.Topic]; stats != nil {
 		stats.skipped.Add(1)
+	}
+	if of, dead := t.recordsOf(r.Topic); dead || slices.Contains(centralReads, of) {
+		t.log.Debug("a record is skipped", "topic", r.Topic, "record", fmt.Sprintf("%d@%d", r.Partition, r.Offset), "reason", err)
+		return
 	}
 	f.skipped++
 	if now := time.Now(); now.Sub(f.said) >= skippedEvery {

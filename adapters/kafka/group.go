@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -48,7 +47,9 @@ const (
 // Group reads topics in consumer groups, one group for each topic, named group, a dot and
 // the topic, from the oldest record that the group has not committed. It blocks until ctx
 // ends and what was begun is done, which takes at most 8 s, and returns nil; another error
-// says that a topic is none of the contract's.
+// says that a topic is none of the contract's, or, before anything is read, is ErrDenied: the
+// broker does not permit the group. Where it no longer does so later, that is said once and
+// tried again.
 //
 // Handle is called for different points at the same time, and for one point once at a time
 // within a topic, in the order of each partition. Its nil acknowledges the record, which is
@@ -78,6 +79,11 @@ func (t *Transport) Group(ctx context.Context, group string, topics []string, ha
 	}
 	t.waiting.Add(int64(len(subscriptions)))
 	defer t.waiting.Add(-int64(len(subscriptions)))
+	for _, s := range subscriptions {
+		if err := t.askForGroup(ctx, s.group); errors.Is(err, ErrDenied) {
+			return err
+		}
+	}
 	var all sync.WaitGroup
 	for _, s := range subscriptions {
 		all.Go(func() { s.run(ctx) })
@@ -87,8 +93,9 @@ func (t *Transport) Group(ctx context.Context, group string, topics []string, ha
 }
 
 // Listens tells whether every topic of every Group is being read. Between an outage and the
-// moment when a group has come together again, what others sent waits unread.
-func (t *Transport) Listens() bool { return t.waiting.Load() == 0 }
+// moment when a group has come together again, what others sent waits unread; so it does while
+// the broker denies it.
+func (t *Transport) Listens() bool { return t.waiting.Load() == 0 && !t.refused() }
 
 // subscription is one topic's part of a Group. It is Watermill's Unmarshaler and Tracer, the
 // two places where Watermill lets its subscriber be shaped.
@@ -142,7 +149,7 @@ func (s *subscription) run(ctx context.Context) {
 	subscriber, err := wmkafka.NewSubscriber(wmkafka.SubscriberConfig{
 		Brokers: s.transport.brokers, OverwriteSaramaConfig: settings, ConsumerGroup: s.group,
 		Unmarshaler: s, Tracer: s, ReconnectRetrySleep: time.Second,
-	}, quiet{s.transport.log})
+	}, quiet{s})
 	if err != nil { // the settings are wrong: a fault of this file
 		panic(err)
 	}
@@ -154,6 +161,7 @@ func (s *subscription) run(ctx context.Context) {
 		if messages, err = subscriber.Subscribe(context.WithoutCancel(ctx), s.topic); err == nil {
 			break
 		}
+		s.transport.refuse(s.topic, s.group, err)
 		if !p.wait(ctx.Done(), nil) {
 			return
 		}
@@ -610,15 +618,19 @@ func (t *turnstile) leave(p domain.PointID) {
 	delete(t.held, p)
 }
 
-// quiet hands Watermill's lines on as details: whether Kafka is reached, and which records
-// are stuck, is said in one line for each change elsewhere.
-type quiet struct{ log *slog.Logger }
+// quiet hands Watermill's lines on as details: whether Kafka is reached, what it denies, and
+// which records are stuck, is said in one line for each change elsewhere.
+type quiet struct{ of *subscription }
 
 func (q quiet) Error(msg string, err error, fields watermill.LogFields) {
-	q.log.Debug(msg, "error", err, "fields", fields)
+	t := q.of.transport
+	t.log.Debug(msg, "error", err, "fields", fields)
+	t.refuse(q.of.topic, q.of.group, err)
 }
 
-func (q quiet) Info(msg string, fields watermill.LogFields)      { q.log.Debug(msg, "fields", fields) }
+func (q quiet) Info(msg string, fields watermill.LogFields) {
+	q.of.transport.log.Debug(msg, "fields", fields)
+}
 func (quiet) Debug(string, watermill.LogFields)                  {}
 func (quiet) Trace(string, watermill.LogFields)                  {}
 func (q quiet) With(watermill.LogFields) watermill.LoggerAdapter { return q }

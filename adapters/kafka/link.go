@@ -53,7 +53,7 @@ func (t *Transport) acquire() (*link, error) {
 
 func (*Transport) release(l *link) { l.users.Done() }
 
-// dial makes the first link; it tries until ctx ends.
+// dial makes the first link; it tries until ctx ends, or the error is one that stays.
 func (t *Transport) dial(ctx context.Context) error {
 	type result struct {
 		link *link
@@ -77,6 +77,9 @@ func (t *Transport) dial(ctx context.Context) error {
 				return nil
 			}
 			last = r.err
+			if isLasting(last) {
+				return last
+			}
 			if text := last.Error(); !said[text] {
 				said[text] = true
 				t.log.Warn(text + "; trying again")
@@ -108,6 +111,9 @@ func (t *Transport) tryDial() (*link, error) {
 	}
 	client, err := sarama.NewClient(t.brokers, t.settings(t.linked))
 	if err != nil {
+		if cutOff(err) {
+			err = t.probeAll(t.linked, err)
+		}
 		return nil, t.explain("", err)
 	}
 	producer, err := sarama.NewSyncProducerFromClient(client)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -27,9 +28,12 @@ func (t *Transport) Members(ctx context.Context, group string, topics ...string)
 	err = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
 		described, err := admin.DescribeConsumerGroups(groups)
 		if err != nil {
-			return t.explain("", err)
+			return t.explain("the groups "+strings.Join(groups, ", "), err)
 		}
 		for _, d := range described {
+			if !errors.Is(d.Err, sarama.ErrNoError) && !errors.Is(d.Err, sarama.ErrGroupIDNotFound) {
+				return t.explain("the group "+d.GroupId, d.Err)
+			}
 			for _, m := range d.Members {
 				if !slices.Contains(clients, m.ClientId) {
 					clients = append(clients, m.ClientId)
@@ -81,7 +85,7 @@ func (t *Transport) Backlog(ctx context.Context, group, topic string) (map[int32
 			return nil
 		}
 		if err != nil {
-			return t.explain("", err)
+			return t.explain("the group "+group+"."+topic, err)
 		}
 		for p, all := range left {
 			block := committed.GetBlock(topic, p)

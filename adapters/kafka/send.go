@@ -87,7 +87,11 @@ func (t *Transport) trySend(ctx context.Context, batch []*sarama.ProducerMessage
 			return err
 		}
 		if renewed || !slices.ContainsFunc(failed, func(e *sarama.ProducerError) bool { return gaveUp(e.Err) }) {
-			return t.explain(failed[0].Msg.Topic, failed[0].Err)
+			topic, err := failed[0].Msg.Topic, failed[0].Err
+			if errors.Is(err, sarama.ErrTopicAuthorizationFailed) {
+				return t.deniedTo("write " + topic)
+			}
+			return t.explain(topic, err)
 		}
 		if err := t.renew(ctx, l); err != nil {
 			return err

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -87,8 +89,9 @@ var centralReads = []record{register, health, request, telemetry, done, control}
 // EnsureTopics creates the contract's topics that are missing, and the dead-letter topics
 // of those that Central reads. Topics that are there keep their partitions; their records
 // get the broker's time and what they hold is kept long enough, where that may be set, or
-// else a warning says that it may not. The error says that a topic is missing and can't be
-// created, or is ErrUnreachable.
+// else a warning says that it may not. The error is ErrDenied where topics are missing and
+// may not be created, or the program's role is not permitted to use them; ErrRefused where
+// they can't be created as they should be; else ErrUnreachable or ErrUnready.
 func (t *Transport) EnsureTopics(ctx context.Context) error {
 	wanted := make(map[string]wantedTopic)
 	for r, name := range t.names {
@@ -106,6 +109,9 @@ func (t *Transport) EnsureTopics(ctx context.Context) error {
 	}
 	err := t.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) error { return t.ensure(client, admin, wanted) })
 	t.readTrust()
+	if err == nil {
+		err = t.askPermission(ctx, t.role) // some may not have been there before
+	}
 	return err
 }
 
@@ -156,6 +162,7 @@ func (t *Transport) ensure(client sarama.Client, admin sarama.ClusterAdmin, want
 	for _, name := range there {
 		delete(missing, name)
 	}
+	var denied []string
 	for name, w := range missing {
 		entries := make(map[string]*string, len(w.settings))
 		for k, v := range w.settings {
@@ -166,9 +173,15 @@ func (t *Transport) ensure(client sarama.Client, admin sarama.ClusterAdmin, want
 		switch {
 		case errors.Is(err, sarama.ErrTopicAlreadyExists): // somebody was quicker
 			delete(missing, name)
+		case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrClusterAuthorizationFailed):
+			denied = append(denied, name)
 		case err != nil:
 			return fmt.Errorf("the topic %s can't be created: %w", name, t.explain(name, err))
 		}
+	}
+	if len(denied) > 0 {
+		return fmt.Errorf("%w: these topics don't exist, or %s may not see them, and it may not create them: %s: create them, or permit it (docs/security.md has the list)",
+			ErrDenied, t.who(), listed(denied))
 	}
 	if err := t.awaitTopics(client, missing); err != nil {
 		return err
@@ -201,16 +214,25 @@ func (t *Transport) awaitTopics(client sarama.Client, created map[string]wantedT
 	}
 }
 
-// amend sets what topics that somebody else made lack. What is refused is a warning.
+// amend sets what topics that somebody else made lack. What may not be set, or seen, is said
+// in a warning for each setting.
 func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTopic) error {
 	settings, err := describe(admin, wanted)
 	if err != nil {
 		return t.explain("", err)
 	}
+	var hidden []string
+	type setting struct{ key, value string }
+	refused, why := make(map[setting][]string), make(map[setting]error)
 	for name, w := range wanted {
+		is, seen := settings[name]
+		if !seen {
+			hidden = append(hidden, name)
+			continue
+		}
 		changes := make(map[string]sarama.IncrementalAlterConfigsEntry)
 		for key, value := range w.settings {
-			if !suffices(key, settings[name][key], value) {
+			if !suffices(key, is[key], value) {
 				changes[key] = sarama.IncrementalAlterConfigsEntry{Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}
 			}
 		}
@@ -219,15 +241,27 @@ func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTop
 		}
 		if err := admin.IncrementalAlterConfig(sarama.TopicResource, name, changes, false); err != nil {
 			for key, c := range changes {
-				consequence := ""
-				if key == timestampType {
-					consequence = "; the age of its records is judged by nobody"
-				}
-				t.log.Warn(fmt.Sprintf("the topic %s should have %s=%s and may not be changed%s", name, key, *c.Value, consequence), "error", err)
+				s := setting{key, *c.Value}
+				refused[s], why[s] = append(refused[s], name), err
 			}
 		}
 	}
+	for s, topics := range refused {
+		consequence := ""
+		if s.key == timestampType {
+			consequence = "; the age of their records is judged by nobody"
+		}
+		t.log.Warn(fmt.Sprintf("topics should have %s=%s and may not be changed%s", s.key, s.value, consequence), "topics", listed(topics), "error", why[s])
+	}
+	if len(hidden) > 0 {
+		t.log.Warn("the settings of topics may not be seen: permit DescribeConfigs; until then the age of their records is judged by nobody", "topics", listed(hidden))
+	}
 	return nil
+}
+
+func listed(topics []string) string {
+	slices.Sort(topics)
+	return strings.Join(topics, ", ")
 }
 
 // suffices tells whether a setting needs no change.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,10 @@ type Config struct {
 	Brokers []string
 	// ClientID names the program to the broker; "evcharging" where it is empty.
 	ClientID string
+	// Security is how the connections are protected.
+	Security Security
+	// Role is what the program does: Connect asks whether the broker permits it.
+	Role Role
 	// Topics are the names of the topics; what is empty has the contract's name.
 	Topics Topics
 	// Logger gets one line for each change; nil for none.
@@ -38,7 +43,11 @@ type Transport struct {
 	records map[string]record
 	id      string
 	log     *slog.Logger
-	told    func(topic string, reason error) // of dead letters
+
+	security Security
+	role     Role
+	refusals refusals
+	told     func(topic string, reason error) // of dead letters
 
 	links   links
 	stats   map[string]*counters
@@ -59,6 +68,16 @@ type Transport struct {
 var (
 	// ErrUnreachable tells that no broker answers. What was to be done may be tried again.
 	ErrUnreachable = errors.New("Kafka can't be reached") //nolint:staticcheck // Kafka is a name
+	// ErrUnready tells that a broker answers and can't do it yet, as while its cluster
+	// starts. What was to be done may be tried again.
+	ErrUnready = errors.New("Kafka is not ready") //nolint:staticcheck // Kafka is a name
+	// ErrRefused tells that the broker will not do it, however often it is asked.
+	ErrRefused = errors.New("Kafka refuses it") //nolint:staticcheck // Kafka is a name
+	// ErrDenied tells that the broker does not accept the program's user or password, or
+	// does not permit it what it wants.
+	ErrDenied = errors.New("Kafka denies access") //nolint:staticcheck // Kafka is a name
+	// ErrTLS tells that the two ends don't agree on TLS, or don't believe who the other is.
+	ErrTLS = errors.New("no secure connection to Kafka")
 	// ErrClosed tells of the use of a Transport after Close.
 	ErrClosed = errors.New("the connection to Kafka is closed")
 )
@@ -91,6 +110,9 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 			return nil, fmt.Errorf("the address %q of a Kafka broker is not host:port, such as 127.0.0.1:9092", b)
 		}
 	}
+	if err := t.security.check(); err != nil {
+		return nil, err
+	}
 	if t.id == "" {
 		t.id = "evcharging"
 	}
@@ -117,6 +139,9 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 		t.unlink()
 		return nil, err
 	}
+	if err := t.askPermission(ctx, t.role); errors.Is(err, ErrDenied) {
+		return nil, errors.Join(err, t.Close())
+	}
 	t.readTrust()
 	t.tasks.Go(t.keepWatch)
 	return t, nil
@@ -126,7 +151,8 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 func (t *Transport) settings(ctx context.Context) *sarama.Config {
 	c := sarama.NewConfig()
 	c.Net.Proxy.Enable = true // sarama's word for a dialer of one's own
-	c.Net.Proxy.Dialer = dialer{net.Dialer{Timeout: dialTimeout}, ctx}
+	c.Net.Proxy.Dialer = t.dialer(ctx)
+	t.security.apply(c)
 	c.Version = sarama.MaxVersion
 	c.ClientID = t.id
 	c.Net.DialTimeout, c.Net.ReadTimeout, c.Net.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
@@ -155,6 +181,11 @@ func (t *Transport) settings(ctx context.Context) *sarama.Config {
 	return c
 }
 
+// dialer makes the connections of a client, which end with ctx.
+func (t *Transport) dialer(ctx context.Context) dialer {
+	return dialer{net.Dialer{Timeout: dialTimeout}, ctx, t.security.TLS}
+}
+
 // pauseOf is how long sarama waits before it tries again: not at all once ctx has ended.
 func pauseOf(ctx context.Context, d time.Duration) time.Duration {
 	if ctx.Err() != nil {
@@ -175,34 +206,72 @@ func (t *Transport) Close() error {
 	return t.closeLinks()
 }
 
-// explain makes one sentence of what sarama says, about a topic where it is known.
-func (t *Transport) explain(topic string, err error) error {
-	var config sarama.ConfigurationError
+// explain makes one sentence of what sarama says, about a topic or a group where it is known.
+func (t *Transport) explain(about string, err error) error {
+	brokers := strings.Join(t.brokers, ", ")
+	var (
+		config sarama.ConfigurationError
+		answer sarama.KError
+	)
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, isNamed(err):
+		return err
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("stopped before Kafka answered: %w", err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w in time: no answer from %s: %w", ErrUnreachable, strings.Join(t.brokers, ", "), err)
+		return fmt.Errorf("%w in time: no answer from %s: %w", ErrUnreachable, brokers, err)
 	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
-		return fmt.Errorf("the topic %s does not exist: start Central, which creates it: %w", topic, sarama.ErrUnknownTopicOrPartition)
-	case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrGroupAuthorizationFailed), errors.Is(err, sarama.ErrClusterAuthorizationFailed):
-		return fmt.Errorf("Kafka does not allow this program to use %s: grant it there: %w", topic, err) //nolint:staticcheck // Kafka is a name
+		return fmt.Errorf("the topic %s does not exist: start Central, which creates it: %w", about, sarama.ErrUnknownTopicOrPartition)
+	case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrGroupAuthorizationFailed):
+		return t.deniedTo("use " + about)
+	case errors.Is(err, sarama.ErrClusterAuthorizationFailed):
+		return t.deniedTo("write to any topic")
+	case errors.Is(err, sarama.ErrSASLAuthenticationFailed):
+		return t.wrongPassword(brokers)
+	case errors.Is(err, sarama.ErrUnsupportedSASLMechanism):
+		return fmt.Errorf("%w: %s takes no password by %s: set --kafka-mechanism", ErrDenied, brokers, t.security.Mechanism)
+	case errors.Is(err, sarama.ErrIllegalSASLState):
+		return t.askedForNoUser(brokers)
 	case isTooLarge(err):
-		return fmt.Errorf("the record is too large for the topic %s: raise its max.message.bytes: %w", topic, err)
+		return fmt.Errorf("the record is too large for the topic %s: raise its max.message.bytes: %w", about, err)
 	case errors.As(err, &config):
 		return err
 	}
-	cause := networkCause(err)
-	if cause == "" {
-		cause = err.Error()
+	if cause := networkCause(err); cause != "" {
+		return fmt.Errorf("%w at %s (%s): start the broker, or correct --kafka", ErrUnreachable, brokers, cause)
 	}
-	return fmt.Errorf("%w at %s (%s): start the broker, or correct --kafka", ErrUnreachable, strings.Join(t.brokers, ", "), cause)
+	if errors.As(err, &answer) {
+		if slices.Contains(final, answer) {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		return fmt.Errorf("%w at %s: %w", ErrUnready, brokers, err)
+	}
+	return fmt.Errorf("%w at %s (%w): start the broker, or correct --kafka", ErrUnreachable, brokers, err)
+}
+
+// final are the answers that stay the same, however often is asked. Others pass: a broker
+// says a lot while its cluster starts.
+var final = []sarama.KError{
+	sarama.ErrInvalidTopic, sarama.ErrInvalidPartitions, sarama.ErrInvalidReplicaAssignment, sarama.ErrInvalidConfig,
+	sarama.ErrInvalidRequest, sarama.ErrPolicyViolation, sarama.ErrUnsupportedVersion, sarama.ErrInvalidSessionTimeout,
+}
+
+// isNamed tells whether an error says already what is wrong.
+func isNamed(err error) bool {
+	return isLasting(err) || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnready) || errors.Is(err, ErrClosed)
+}
+
+// isLasting tells whether an error stays until somebody changes something.
+func isLasting(err error) bool {
+	var config sarama.ConfigurationError
+	return errors.Is(err, ErrDenied) || errors.Is(err, ErrTLS) || errors.Is(err, ErrRefused) || errors.As(err, &config)
 }
 
 // networkCause is what the network said, "" where it is not to blame.
 func networkCause(err error) string {
+	if cutOff(err) {
+		return "the connection was closed"
+	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
 		return dns.Error()

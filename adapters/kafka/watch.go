@@ -91,6 +91,7 @@ func (t *Transport) keepWatch() {
 			read = time.Now()
 			t.readTrust()
 		}
+		t.permit()
 	}
 }
 
@@ -99,7 +100,7 @@ func (t *Transport) heard(err error) (back bool) {
 	w := &t.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if (err == nil) == (w.down == nil) {
+	if (err == nil) == (w.down == nil) && isLasting(err) == isLasting(w.down) {
 		return false
 	}
 	w.down = err
@@ -130,14 +131,15 @@ func (t *Transport) Unanswered() time.Duration {
 // pinger asks the brokers in turn for nothing, over a connection of its own: another's may
 // be busy with a fetch.
 type pinger struct {
-	brokers  []string
-	settings *sarama.Config
-	current  *sarama.Broker
-	next     int
+	transport *Transport
+	ctx       context.Context
+	settings  *sarama.Config
+	current   *sarama.Broker
+	next      int
 }
 
 func (t *Transport) newPinger(ctx context.Context) *pinger {
-	p := &pinger{brokers: t.brokers, settings: t.settings(ctx)}
+	p := &pinger{transport: t, ctx: ctx, settings: t.settings(ctx)}
 	p.settings.Net.ReadTimeout = pingTimeout
 	p.settings.ApiVersionsRequest = false // a ping is one
 	return p
@@ -152,21 +154,40 @@ func (p *pinger) ping() error {
 		}
 		p.close()
 	}
-	var err error
-	for range p.brokers {
-		b := sarama.NewBroker(p.brokers[p.next])
-		if err = b.Open(p.settings); err != nil {
-			return err
+	var failed error
+	brokers := p.transport.brokers
+	for range brokers {
+		address := brokers[p.next]
+		err := p.reach(address)
+		if err != nil && cutOff(err) { // the broker may have gone just now
+			err = p.reach(address)
 		}
-		if _, err = b.Connected(); err == nil {
-			if _, err = b.ApiVersions(&sarama.ApiVersionsRequest{}); err == nil {
-				p.current = b
-				return nil
-			}
+		if err == nil {
+			return nil
 		}
-		_ = b.Close()
-		p.next = (p.next + 1) % len(p.brokers)
+		err = p.transport.probeIfCut(p.ctx, address, err)
+		if failed == nil || !isLasting(failed) { // what somebody has to change is worth more
+			failed = err
+		}
+		p.next = (p.next + 1) % len(brokers)
 	}
+	return failed
+}
+
+// reach connects to a broker and asks.
+func (p *pinger) reach(address string) error {
+	b := sarama.NewBroker(address)
+	err := b.Open(p.settings)
+	if err != nil {
+		return err
+	}
+	if _, err = b.Connected(); err == nil {
+		if _, err = b.ApiVersions(&sarama.ApiVersionsRequest{}); err == nil {
+			p.current = b
+			return nil
+		}
+	}
+	_ = b.Close()
 	return err
 }
 

@@ -128,7 +128,9 @@ func (e *environment) explain(value *kong.Value) string {
 		notes = append(notes, "default "+value.Default)
 	}
 	for _, name := range e.names[value] {
-		notes = append(notes, "$"+name)
+		if notes = append(notes, "$"+name); isSecret(value) {
+			notes = append(notes, "$"+name+fileSuffix)
+		}
 	}
 	if len(notes) == 0 {
 		return value.Help

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
@@ -14,7 +15,8 @@ import (
 const dotenv = ".env"
 
 // environment gives flags the values of their variables: of the process first,
-// then of .env. A variable that is set to nothing counts as not set.
+// then of .env. A variable that is set to nothing counts as not set. That of a secret
+// may be replaced by one, with _FILE at its end, that names the file which holds it.
 type environment struct {
 	file  map[string]string
 	names map[*kong.Value][]string
@@ -48,9 +50,18 @@ func (*environment) Validate(*kong.Application) error { return nil }
 // Resolve implements kong.Resolver. Its error names the variable and where it was set.
 func (e *environment) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, name := range e.names[flag.Value] {
-		text, where := os.Getenv(name), "the environment"
-		if text == "" {
-			text, where = e.file[name], dotenv
+		text, where := e.lookup(name)
+		if isSecret(flag.Value) {
+			if path, set := e.lookup(name + fileSuffix); path != "" {
+				if text != "" {
+					return nil, fmt.Errorf("%s in %s and %s in %s are both set: set one of them", name, where, name+fileSuffix, set)
+				}
+				var err error
+				name, where = name+fileSuffix, set
+				if text, err = ReadSecret(path); err != nil {
+					return nil, fmt.Errorf("%s in %s: %w", name, where, err)
+				}
+			}
 		}
 		if text == "" {
 			continue
@@ -64,3 +75,13 @@ func (e *environment) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (a
 	}
 	return nil, nil
 }
+
+// lookup is a variable's value, "" where it has none, and where it was set.
+func (e *environment) lookup(name string) (text, where string) {
+	if text = os.Getenv(name); text != "" {
+		return text, "the environment"
+	}
+	return e.file[name], dotenv
+}
+
+func isSecret(value *kong.Value) bool { return slices.Contains(secrets, value.Target.Type()) }

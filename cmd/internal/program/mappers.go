@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"evcharging/adapters/kafka"
 	"evcharging/domain"
 )
 
@@ -25,6 +26,9 @@ func mappers() []kong.Option {
 		kong.TypeMapper(reflect.TypeFor[slog.Level](), text(parseLevel)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), bounded(parseDuration, 0, 24*time.Hour)),
 		kong.TypeMapper(reflect.TypeFor[int](), bounded(parseInt, 0, math.MaxInt32)),
+		kong.TypeMapper(reflect.TypeFor[kafka.Mechanism](), text(parseMechanism)),
+		kong.TypeMapper(reflect.TypeFor[Secret](), secretly(func(s string) (Secret, error) { return Secret{s}, nil })),
+		kong.TypeMapper(reflect.TypeFor[MongoURI](), secretly(parseMongoURI)),
 		kong.NamedMapper("addresses", kong.MapperFunc(decodeAddresses)),
 	}
 }
@@ -89,6 +93,14 @@ func parseLevel(s string) (slog.Level, error) {
 		return slog.LevelError, nil
 	}
 	return 0, fmt.Errorf("%q is none of DEBUG, INFO, WARN and ERROR", s)
+}
+
+func parseMechanism(s string) (kafka.Mechanism, error) {
+	switch m := kafka.Mechanism(strings.ToUpper(s)); m {
+	case kafka.ScramSHA512, kafka.ScramSHA256, kafka.Plain:
+		return m, nil
+	}
+	return "", fmt.Errorf("%q is none of %s, %s and %s", s, kafka.ScramSHA512, kafka.ScramSHA256, kafka.Plain)
 }
 
 func parseInt(s string) (int, error) {

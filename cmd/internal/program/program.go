@@ -37,6 +37,7 @@ type Logging struct {
 type Common struct {
 	Logging
 	Kafka []string `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" type:"addresses" placeholder:"HOST:PORT,..." help:"Addresses of the Kafka broker, with commas between them."`
+	KafkaSecurity
 }
 
 func (l *Logging) level() slog.Level { return l.LogLevel }

@@ -269,7 +269,8 @@ func TestCompletion(t *testing.T) {
 		"ev-test ":           {"completion", "serve", "stop"},
 		"ev-test st":         {"stop"},
 		"ev-test --p":        {"--port", "--price"},
-		"ev-test --k":        {"--kafka"},
+		"ev-test --log-":     {"--log-level"},
+		"ev-test --kafka-m":  {"--kafka-mechanism"},
 		"ev-test stop --b":   {"--by"},
 		"ev-test completion": {"completion"},
 	} {

@@ -1,0 +1,196 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// Role is what a program does in the network, and so what a broker has to permit it.
+// Nobody's needs are not asked for.
+type Role int
+
+// The roles.
+const (
+	Nobody Role = iota
+	Central
+	Engine
+	Monitor
+	Driver
+	Operator
+)
+
+// needs are what a role can't do without. What else it may use, such as an Engine the
+// requests that are typed there, fails with ErrDenied when it is used.
+type needs struct{ read, write []record }
+
+var needsOf = map[Role]needs{
+	Central:  {read: centralReads, write: []record{commands, auth, start, ticket, state, control}},
+	Engine:   {read: []record{commands, start}, write: []record{telemetry, done}},
+	Monitor:  {write: []record{register, health}},
+	Driver:   {read: []record{auth, telemetry, done, ticket}, write: []record{request}},
+	Operator: {read: []record{auth, state}, write: []record{control}},
+}
+
+// askPermission is nil where the broker permits what a role needs, or can't say yet:
+// whether a topic may be used that does not exist. Else it is ErrDenied with all that
+// is missing, or the error of asking.
+func (t *Transport) askPermission(ctx context.Context, role Role) error {
+	need := needsOf[role]
+	wanted := map[string]sarama.AclOperation{}
+	var topics []string
+	for _, r := range need.read {
+		wanted[t.names[r]] |= 1 << sarama.AclOperationRead
+	}
+	for _, r := range need.write {
+		wanted[t.names[r]] |= 1 << sarama.AclOperationWrite
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	for _, name := range t.names { // in the contract's order
+		if wanted[name] != 0 {
+			topics = append(topics, name)
+		}
+	}
+	var missing []string
+	err := t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error {
+		request := sarama.NewMetadataRequest(client.Config().Version, topics)
+		request.IncludeTopicAuthorizedOperations = true
+		broker, err := client.Controller()
+		if err != nil {
+			return t.explain("", err)
+		}
+		answer, err := broker.GetMetadata(request)
+		if err != nil {
+			return t.explain("", err)
+		}
+		for _, topic := range answer.Topics {
+			switch {
+			case errors.Is(topic.Err, sarama.ErrTopicAuthorizationFailed):
+				missing = append(missing, lacking(topic.Name, wanted[topic.Name], 0)...)
+			case errors.Is(topic.Err, sarama.ErrNoError) && answer.Version >= 8 && topic.TopicAuthorizedOperations != math.MinInt32:
+				missing = append(missing, lacking(topic.Name, wanted[topic.Name], sarama.AclOperation(topic.TopicAuthorizedOperations))...)
+			}
+		}
+		return nil
+	})
+	if err == nil && len(missing) > 0 {
+		err = t.deniedTo(strings.Join(missing, ", "))
+	}
+	return err
+}
+
+// askForGroup is nil where the broker permits to read in a consumer group. Else it is
+// ErrDenied, or the error of asking.
+func (t *Transport) askForGroup(ctx context.Context, group string) error {
+	return t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error {
+		about := "the group " + group
+		broker, err := client.Coordinator(group)
+		if err != nil {
+			return t.explain(about, err)
+		}
+		request := &sarama.DescribeGroupsRequest{Version: 5, Groups: []string{group}, IncludeAuthorizedOperations: true}
+		answer, err := broker.DescribeGroups(request)
+		if err != nil {
+			return t.explain(about, err)
+		}
+		for _, g := range answer.Groups {
+			switch permitted := sarama.AclOperation(g.AuthorizedOperations); {
+			case errors.Is(g.Err, sarama.ErrGroupAuthorizationFailed),
+				answer.Version >= 3 && g.AuthorizedOperations != math.MinInt32 && permitted&(1<<sarama.AclOperationRead) == 0:
+				return t.deniedTo("read in " + about)
+			}
+		}
+		return nil
+	})
+}
+
+// lacking are the operations on a topic that are wanted and not permitted.
+func lacking(topic string, wanted, permitted sarama.AclOperation) (missing []string) {
+	for _, o := range []struct {
+		sarama.AclOperation
+		name string
+	}{{sarama.AclOperationRead, "read "}, {sarama.AclOperationWrite, "write "}} {
+		if bit := sarama.AclOperation(1) << o.AclOperation; wanted&bit != 0 && permitted&bit == 0 {
+			missing = append(missing, o.name+topic)
+		}
+	}
+	return missing
+}
+
+// deniedTo is ErrDenied about what a program wants to do.
+func (t *Transport) deniedTo(what string) error {
+	return fmt.Errorf("%w: %s may not %s: permit it (docs/security.md has the list)", ErrDenied, t.who(), what)
+}
+
+// who is the program as the broker knows it.
+func (t *Transport) who() string {
+	if t.security.Username != "" {
+		return "the user " + t.security.Username
+	}
+	return "this program"
+}
+
+// refusals are what the broker has denied to readers lately.
+type refusals struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// refusalLasts is for how long a denial counts. Readers try again every two seconds.
+const refusalLasts = 10 * time.Second
+
+// refuse says, once while it lasts, that a reader was denied its topic or group, or was not
+// let in at all. Other errors are nobody's business here: they pass, or the watch says them.
+func (t *Transport) refuse(topic, group string, err error) {
+	what := "connect"
+	switch {
+	case errors.Is(err, sarama.ErrTopicAuthorizationFailed):
+		what = "read " + topic
+		err = t.deniedTo(what)
+	case errors.Is(err, sarama.ErrGroupAuthorizationFailed):
+		what = "read in the group " + group
+		err = t.deniedTo(what)
+	default:
+		if err = t.explain("", err); !errors.Is(err, ErrDenied) && !errors.Is(err, ErrTLS) {
+			return
+		}
+	}
+	r := &t.refusals
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = make(map[string]time.Time)
+	}
+	if _, known := r.last[what]; !known {
+		t.log.Warn(err.Error() + "; trying again")
+	}
+	r.last[what] = time.Now()
+}
+
+// permit says of what was denied, and has not been for a while, that it no longer is.
+func (t *Transport) permit() {
+	r := &t.refusals
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for what, at := range r.last {
+		if time.Since(at) > refusalLasts {
+			delete(r.last, what)
+			t.log.Info("Kafka does not deny it any more", "to", what)
+		}
+	}
+}
+
+// refused tells whether readers are denied what they read.
+func (t *Transport) refused() bool {
+	t.refusals.mu.Lock()
+	defer t.refusals.mu.Unlock()
+	return len(t.refusals.last) > 0
+}
