@@ -3,6 +3,7 @@ package prometheus
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,7 +74,8 @@ type Documents struct {
 // Central measures a Central. Its methods may be called at the same time.
 type Central struct {
 	*Program
-	look func(context.Context) Standing
+	look    func(context.Context) Standing
+	reasons []error
 
 	turns        *prometheus.CounterVec
 	turnDuration *prometheus.HistogramVec
@@ -83,11 +85,15 @@ type Central struct {
 	deadLetters  *prometheus.CounterVec
 }
 
-// NewCentral measures a Central that takes turns for the records of topics. ready is
-// NewProgram's; look tells how it stands, and returns soon after its ctx ends.
-func NewCentral(topics []string, ready func(context.Context) error, look func(context.Context) Standing) *Central {
+// otherReason is that of a dead letter that none of the reasons explains.
+const otherReason = "another reason"
+
+// NewCentral measures a Central that takes turns for the records of topics, which become
+// dead letters for reasons. ready is NewProgram's; look tells how it stands, and returns soon
+// after its ctx ends.
+func NewCentral(topics []string, reasons []error, ready func(context.Context) error, look func(context.Context) Standing) *Central {
 	c := &Central{
-		Program: NewProgram("ev-central", ready), look: look,
+		Program: NewProgram("ev-central", ready), look: look, reasons: reasons,
 		turns: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: namespace + "turns_total",
 			Help: "Turns, by the topic of the record and what became of it: committed, repeated, ignored, refused, failed.",
@@ -113,7 +119,11 @@ func NewCentral(topics []string, ready func(context.Context) error, look func(co
 			Help: "Records that went to a dead-letter topic, by their topic and the rule that refuses them.",
 		}, []string{"topic", "reason"}),
 	}
+	// What can be counted is there from the start: its first increase is one, too.
 	for _, topic := range topics {
+		for _, reason := range reasons {
+			c.deadLetters.WithLabelValues(topic, reason.Error())
+		}
 		for _, r := range results {
 			c.turns.WithLabelValues(topic, string(r))
 		}
@@ -145,9 +155,13 @@ func (c *Central) Append(took time.Duration, err error) {
 	}
 }
 
-// DeadLetter counts a dead letter of a topic. There are only a few reasons.
-func (c *Central) DeadLetter(topic, reason string) {
-	c.deadLetters.WithLabelValues(topic, reason).Inc()
+// DeadLetter counts a dead letter of a topic by the reason that explains it.
+func (c *Central) DeadLetter(topic string, why error) {
+	text := otherReason
+	if i := slices.IndexFunc(c.reasons, func(reason error) bool { return errors.Is(why, reason) }); i >= 0 {
+		text = c.reasons[i].Error()
+	}
+	c.deadLetters.WithLabelValues(topic, text).Inc()
 }
 
 // standing collects how a Central stands when it is scraped.

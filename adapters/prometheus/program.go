@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
 )
 
 // namespace is the beginning of the names of what is ours.
@@ -60,8 +59,8 @@ func (p *Program) Handler() http.Handler {
 	return promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// Gather gives everything that is measured.
-func (p *Program) Gather() ([]*dto.MetricFamily, error) { return p.registry.Gather() }
+// Gatherer gives everything that is measured.
+func (p *Program) Gatherer() prometheus.Gatherer { return p.registry }
 
 func whether(holds bool) float64 {
 	if holds {

@@ -2,6 +2,7 @@ package central
 
 import (
 	"errors"
+	"slices"
 
 	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
@@ -31,24 +32,19 @@ var (
 	}
 )
 
-// Rule is the rule by which a record is refused for a reason, without what is said of the
-// record itself; nil where it is none of the domain's.
-func Rule(reason error) error {
-	for _, rule := range refusedRules {
-		if errors.Is(reason, rule) {
-			return rule
-		}
-	}
-	return nil
-}
+// RefusedRules are the rules by which a record is refused: a message.RejectedError is one of
+// them, or eventlog.ErrDamaged.
+func RefusedRules() []error { return slices.Clone(refusedRules) }
 
 // judge turns a command's error into a verdict; an error that is no rule's is handed back.
 func judge(err error) (verdict, error) {
 	if err == nil {
 		return verdict{}, nil
 	}
-	if Rule(err) != nil {
-		return verdict{rule: err, refused: true}, nil
+	for _, rule := range refusedRules {
+		if errors.Is(err, rule) {
+			return verdict{rule: err, refused: true}, nil
+		}
 	}
 	for _, rule := range ignoredRules {
 		if errors.Is(err, rule) {

@@ -66,19 +66,10 @@ func lag(ctx context.Context, transport *kafka.Transport) map[string]int64 {
 	return lags
 }
 
-// countDeadLetter counts a dead letter by the rule that refuses it.
-func (n *Node) countDeadLetter(topic string, reason error) {
-	text := "another reason"
-	if rule := central.Rule(reason); rule != nil {
-		text = rule.Error()
-	} else {
-		for _, known := range []error{kafka.ErrUnreadable, kafka.ErrUnsendable, eventlog.ErrDamaged} {
-			if errors.Is(reason, known) {
-				text = known.Error()
-			}
-		}
-	}
-	n.metrics.DeadLetter(topic, text)
+// newMetrics measures a node.
+func (n *Node) newMetrics() *prometheus.Central {
+	reasons := append(central.RefusedRules(), kafka.ErrUnreadable, kafka.ErrUnsendable, eventlog.ErrDamaged)
+	return prometheus.NewCentral(n.config.Kafka.Topics.CentralReads(), reasons, n.vitals.ready, n.standing)
 }
 
 // measuredLog is the event log, its appends measured.

@@ -100,8 +100,8 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		}
 		known = file
 	}
-	n.metrics = prometheus.NewCentral(config.Kafka.Topics.CentralReads(), n.vitals.ready, n.standing)
-	config.Kafka.DeadLettered = n.countDeadLetter
+	n.metrics = n.newMetrics()
+	config.Kafka.DeadLettered = n.metrics.DeadLetter
 	n.vitals.enters(openingLog)
 	if config.HTTP != "" {
 		if n.pages, err = http.Serve(http.Config{
