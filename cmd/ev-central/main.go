@@ -60,8 +60,12 @@ const shortestLease = 3 * time.Second
 
 // Run is Central's role.
 func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) error {
+	broker, err := c.KafkaConfig(kafka.Central, "ev-central", p.Logger)
+	if err != nil {
+		return err
+	}
 	config := central.Config{
-		Kafka:       kafka.Config{Brokers: c.Kafka, ClientID: "ev-central"},
+		Kafka:       broker,
 		LogDir:      s.Log,
 		Listen:      net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
 		HTTP:        s.HTTP.Listen(),
@@ -117,15 +121,19 @@ type start struct {
 
 // Run starts a supply.
 func (s *start) Run(ctx context.Context, p *program.Process, c *commandLine) error {
-	return central.Ask(ctx, p, kafkaOf(c, p), string(s.Point), message.Control{Action: message.ActionStart, Driver: s.Driver})
+	return ask(ctx, p, c, string(s.Point), message.Control{Action: message.ActionStart, Driver: s.Driver})
 }
 
 func (t target) ask(ctx context.Context, p *program.Process, c *commandLine, control message.Control) error {
-	return central.Ask(ctx, p, kafkaOf(c, p), t.Point, control)
+	return ask(ctx, p, c, t.Point, control)
 }
 
-func kafkaOf(c *commandLine, p *program.Process) kafka.Config {
-	return kafka.Config{Brokers: c.Kafka, ClientID: "ev-central-operator", Logger: p.Logger}
+func ask(ctx context.Context, p *program.Process, c *commandLine, point string, control message.Control) error {
+	broker, err := c.KafkaConfig(kafka.Operator, "ev-central-operator", p.Logger)
+	if err != nil {
+		return err
+	}
+	return central.Ask(ctx, p, broker, point, control)
 }
 
 type pages struct {

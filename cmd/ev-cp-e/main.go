@@ -43,6 +43,10 @@ type supply struct {
 
 // Run is the Engine's role.
 func (s *supply) Run(ctx context.Context, p *program.Process, line *commandLine) error {
+	broker, err := line.KafkaConfig(kafka.Engine, "ev-cp-e."+string(s.ID), p.Logger)
+	if err != nil {
+		return err
+	}
 	return engine.Run(ctx, engine.Config{
 		Settings: application.Settings{
 			Point:      s.ID,
@@ -53,7 +57,7 @@ func (s *supply) Run(ctx context.Context, p *program.Process, line *commandLine)
 		Journal: s.Journal,
 		Listen:  net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
 		HTTP:    s.HTTP.Listen(),
-		Kafka:   kafka.Config{Brokers: line.Kafka, ClientID: "ev-cp-e." + string(s.ID), Logger: p.Logger},
+		Kafka:   broker,
 		Logger:  p.Logger,
 	}, p.Stdin, p.Stdout)
 }

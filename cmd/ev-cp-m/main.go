@@ -55,6 +55,10 @@ func (w *watch) Run(ctx context.Context, p *program.Process, line *commandLine) 
 	if err != nil {
 		return program.UsageError(fmt.Errorf("--secret-file: %w", err))
 	}
+	broker, err := line.KafkaConfig(kafka.Monitor, "ev-cp-m."+string(w.ID), p.Logger)
+	if err != nil {
+		return err
+	}
 	return monitor.Run(ctx, monitor.Config{
 		Settings: application.Settings{
 			Point: w.ID, Location: string(w.Location), Price: w.Price, Secret: secret, Lease: w.Lease.Truncate(time.Second),
@@ -62,7 +66,7 @@ func (w *watch) Run(ctx context.Context, p *program.Process, line *commandLine) 
 		Engine:  net.JoinHostPort(w.EngineHost, strconv.Itoa(w.EnginePort)),
 		Central: net.JoinHostPort(w.CentralHost, strconv.Itoa(w.CentralPort)),
 		HTTP:    w.HTTP.Listen(),
-		Kafka:   kafka.Config{Brokers: line.Kafka, ClientID: "ev-cp-m." + string(w.ID), Logger: p.Logger},
+		Kafka:   broker,
 		Logger:  p.Logger,
 	})
 }

@@ -53,13 +53,17 @@ func (a *ask) Run(ctx context.Context, p *program.Process, line *commandLine) er
 	if live && program.IsTerminal(p.Stderr) {
 		logger = slog.New(program.NewLineHandler(screen.Log(p.Stderr), line.LogLevel))
 	}
+	broker, err := line.KafkaConfig(kafka.Driver, "ev-driver."+string(a.DriverID), logger)
+	if err != nil {
+		return err
+	}
 	err = driver.Run(ctx, driver.Config{
 		ID:         a.DriverID,
 		Points:     list,
 		NextDelay:  a.NextDelay,
 		Checkpoint: checkpoint,
 		HTTP:       a.HTTP.Listen(),
-		Kafka:      kafka.Config{Brokers: line.Kafka, ClientID: "ev-driver." + string(a.DriverID), Logger: logger},
+		Kafka:      broker,
 		Show:       screen.Show,
 	})
 	if errors.Is(err, context.Canceled) {
@@ -113,7 +117,11 @@ type points struct {
 
 // Run lists the points.
 func (l *points) Run(ctx context.Context, p *program.Process, line *commandLine) error {
-	text, err := driver.Points(ctx, kafka.Config{Brokers: line.Kafka, ClientID: "ev-driver", Logger: p.Logger}, l.All)
+	broker, err := line.KafkaConfig(kafka.Nobody, "ev-driver", p.Logger)
+	if err != nil {
+		return err
+	}
+	text, err := driver.Points(ctx, broker, l.All)
 	if err != nil {
 		return err
 	}
