@@ -200,7 +200,7 @@ func (n *Node) persist(ctx context.Context, do func(context.Context) error) erro
 	said := false
 	for began, pause := time.Now(), first; ; pause = min(2*pause, longest) {
 		err := do(ctx)
-		if !errors.Is(err, kafka.ErrUnreachable) || ctx.Err() != nil {
+		if !errors.Is(err, kafka.ErrUnreachable) && !errors.Is(err, kafka.ErrUnready) || ctx.Err() != nil {
 			return err
 		}
 		if !said && time.Since(began) > worthSaying {
