@@ -39,6 +39,7 @@ var indexes = []index{
 	{collection: eventsCollection, keys: bson.D{{Key: "position", Value: 1}}, unique: true},
 	{collection: eventsCollection, keys: bson.D{{Key: "keys", Value: 1}}, unique: true},
 	{collection: eventsCollection, keys: bson.D{{Key: "cause", Value: 1}}, unique: true, partial: "cause"},
+	{collection: signsCollection, keys: bson.D{{Key: "written_at", Value: 1}}},
 }
 
 func (i index) model() mongo.IndexModel {
@@ -62,10 +63,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	if version > schema {
 		return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewerSchema, s.place, version, schema)
 	}
-	for _, i := range indexes {
-		if _, err := s.db.Collection(i.collection).Indexes().CreateOne(ctx, i.model()); err != nil {
-			return s.explain(err)
-		}
+	if err := s.index(ctx); err != nil {
+		return err
 	}
 	made, err := uuid.NewRandom()
 	if err != nil {
@@ -77,6 +76,16 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	if s.network, err = uuid.FromBytes(network.Data); err != nil {
 		return fmt.Errorf("%w: %s: the network's id is none: %w", ErrSchema, s.place, err)
+	}
+	return nil
+}
+
+// index makes the indexes that are missing.
+func (s *Store) index(ctx context.Context) error {
+	for _, i := range indexes {
+		if _, err := s.db.Collection(i.collection).Indexes().CreateOne(ctx, i.model()); err != nil {
+			return s.explain(err)
+		}
 	}
 	return nil
 }
