@@ -26,8 +26,7 @@ func (s *Signs) Heard(_ context.Context, point domain.PointID, sign central.Sign
 	if s.last == nil {
 		s.last = map[domain.PointID]central.Sign{}
 	}
-	before := s.last[point]
-	if sign.ReportedAt > before.ReportedAt || sign.ReportedAt == before.ReportedAt && sign.HeardAt > before.HeardAt {
+	if sign.Newer(s.last[point]) {
 		s.last[point] = sign
 	}
 	return nil

@@ -70,11 +70,16 @@ type Sign struct {
 	ReportedAt domain.UnixMillis
 }
 
+// Newer tells whether the sign stays where it and another are known: it was reported later,
+// or at the same time and heard later.
+func (s Sign) Newer(than Sign) bool {
+	return s.ReportedAt > than.ReportedAt || s.ReportedAt == than.ReportedAt && s.HeardAt > than.HeardAt
+}
+
 // SignsOfLife remembers when each point was last heard. It is no history: it may be
 // empty after a restart. Safe for use from several goroutines.
 type SignsOfLife interface {
-	// Heard notes a sign; of two the one with the later ReportedAt stays, of two that were
-	// reported at the same time the one that was heard later.
+	// Heard notes a sign; of two the newer one stays.
 	Heard(ctx context.Context, point domain.PointID, s Sign) error
 	// Last is the last sign, zero where there is none.
 	Last(ctx context.Context, point domain.PointID) (Sign, error)
