@@ -15,7 +15,7 @@ import (
 // is, under Linux.
 func newHangingWorld(t *testing.T) *world {
 	t.Helper()
-	if realServers {
+	if realServers() {
 		return newWorld(t)
 	}
 	if runtime.GOOS != "linux" {

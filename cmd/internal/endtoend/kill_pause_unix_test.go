@@ -3,6 +3,7 @@
 package endtoend
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -74,4 +75,79 @@ func TestADriverThatIsKilledBeforeItsAnswerGetsIt(t *testing.T) {
 		t.Errorf("%d requests were sent", len(asked))
 	}
 	w.audit(c).told("D-001", []domain.PointID{"CP-001"}, driver)
+}
+
+// A Monitor that is paused for longer than its lease is as good as gone: its point turns
+// grey, its supply is stopped and billed, nothing is granted. Then it goes on, and so does
+// the point.
+func TestAMonitorThatIsPausedTakesItsPointAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.central()
+	p := w.shortLease(c, "CP-001")
+	w.listen("ev.supply.telemetry", "ev.supply.done")
+	driver := w.run("ev-driver", "--driver-id", "D-001", "--cp", "CP-001")
+	w.supplying("D-001", 2)
+
+	p.monitor.signal(syscall.SIGSTOP)
+	c.shows("CP-001", "DISCONNECTED")
+	if status := driver.wait(patience); status != 1 || !strings.Contains(driver.output(), "DISCONNECTED") {
+		t.Errorf("the driver ended with status %d:\n%s", status, driver.output())
+	}
+	done := asSent(t, w.hears("ev.supply.done", map[string]any{"driver_id": "D-001"}))
+	if done.Reason != "STOP_BY_CENTRAL" {
+		t.Errorf("the Engine reports %s", done.Value)
+	}
+	refused := w.run("ev-driver", "--driver-id", "D-002", "--cp", "CP-001")
+	if status := refused.wait(patience); status != 1 || !strings.Contains(refused.output(), "the point is disconnected") {
+		t.Errorf("a driver asks a point whose Monitor is paused: status %d, %s", status, refused.output())
+	}
+
+	p.monitor.signal(syscall.SIGCONT)
+	c.free("CP-001")
+	served := w.run("ev-driver", "--driver-id", "D-003", "--cp", "CP-001")
+	w.supplying("D-003", 1)
+	p.engine.types("unplug")
+	if status := served.wait(patience); status != 0 {
+		t.Errorf("the driver ended with status %d", status)
+	}
+	c.shows("CP-001", "ACTIVATED")
+	if s := w.audit(c).session("D-001"); s.reason() != "DISCONNECTED" || s.energy() != w.kWh(done.Total) || s.energy() == 0 {
+		t.Errorf("the Engine reports %s kWh; the ticket is %+v", done.Total, s.tickets)
+	}
+}
+
+// An Engine that is paused is as good as dead: its point turns red and its driver is told.
+// Going on it hears that its supply was stopped, and reports it: the ticket bills that.
+func TestAnEngineThatIsPausedInASupplyIsBroken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.central()
+	p := w.point(c, "CP-001")
+	w.listen("ev.supply.telemetry", "ev.cp.state")
+	driver := w.run("ev-driver", "--driver-id", "D-001", "--cp", "CP-001")
+	w.supplying("D-001", 2)
+
+	p.engine.signal(syscall.SIGSTOP)
+	w.hears("ev.cp.state", map[string]any{"id": "CP-001", "state": "BROKEN"})
+	c.shows("CP-001", "BROKEN")
+	refused := w.run("ev-driver", "--driver-id", "D-002", "--cp", "CP-001")
+	if status := refused.wait(patience); status != 1 || !strings.Contains(refused.output(), "the point is broken") {
+		t.Errorf("a driver asks a point whose Engine is paused: status %d, %s", status, refused.output())
+	}
+
+	p.engine.signal(syscall.SIGCONT)
+	if status := driver.wait(patience); status != 1 {
+		t.Errorf("a supply that ended in a fault has failed; the driver ended with status %d", status)
+	}
+	c.free("CP-001")
+	s := w.audit(c).session("D-001")
+	if s.cause != "KO" || s.reason() != "KO" || s.done == nil || s.energy() != s.done.EnergyReported || s.energy() == 0 || len(s.revisions) > 0 {
+		t.Errorf("the Engine has reported %+v; the ticket is %+v", s.done, s.tickets)
+	}
+	for _, text := range []string{s.energy().String() + " kWh", "KO"} {
+		if !strings.Contains(driver.output(), text) {
+			t.Errorf("the driver's screen has no %q:\n%s", text, driver.output())
+		}
+	}
 }

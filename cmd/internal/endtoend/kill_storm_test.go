@@ -15,16 +15,16 @@ import (
 // storm kills a network's programs, at busy moments, and starts them again.
 type storm struct {
 	*world
-	random  *rand.Rand
-	central *central
-	points  []*point
-	drivers []*traveller
+	random   *rand.Rand
+	centrals []*central
+	points   []*point
+	drivers  []*traveller
 	// operators are commands that were given.
 	operators []*process
 	// away is what has been killed and is to be started again.
-	away       []func()
-	brokerAway bool
-	kills      map[string]int
+	away  []func()
+	gone  map[server]bool
+	kills map[string]int
 }
 
 // traveller is a driver with a file, and its program.
@@ -69,11 +69,21 @@ func (s *storm) strike() {
 			s.away = append(s.away, again)
 		}
 	}
+	killServer := func(kind string, x server) {
+		if x == nil || s.gone[x] {
+			return
+		}
+		must(s.t, x.kill())
+		s.gone[x] = true
+		s.kills[kind]++
+		s.away = append(s.away, func() { s.starts(x); s.gone[x] = false })
+	}
+	c := s.centrals[s.random.IntN(len(s.centrals))]
 	p := s.points[s.random.IntN(len(s.points))]
 	d := s.drivers[s.random.IntN(len(s.drivers))]
 	switch n := s.random.IntN(20); {
 	case n < 2:
-		kill("Central", s.central.process, s.central.spawn)
+		kill("Central", c.process, c.spawn)
 	case n < 6:
 		kill("Engine", p.engine, p.startEngine)
 	case n < 8:
@@ -86,11 +96,11 @@ func (s *storm) strike() {
 	case n < 12:
 		// An operator, who does not wait.
 		s.operators = append(s.operators, s.run("ev-central", []string{"stop", "resume"}[s.random.IntN(2)], p.id))
-	case n < 13 && !s.brokerAway:
-		s.stopBroker()
-		s.brokerAway = true
-		s.kills["broker"]++
-		s.away = append(s.away, func() { s.restartBroker(); s.brokerAway = false })
+	case n < 13:
+		s.outages.Store(true)
+		killServer("broker", s.broker)
+	case n < 14 && s.database != nil:
+		killServer("database", s.database)
 	default:
 		if n := len(s.away); n > 0 {
 			i := s.random.IntN(n)
@@ -130,11 +140,17 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 	}
 	t.Logf("STORM_SEED=%d", seed)
 	w := newWorld(t)
-	s := &storm{world: w, random: rand.New(rand.NewPCG(seed, seed)), kills: map[string]int{}}
-	s.central = w.central("--take-up", "3s", "--silence", "5s", "--final-report", "3s")
+	s := &storm{world: w, random: rand.New(rand.NewPCG(seed, seed)), gone: map[server]bool{}, kills: map[string]int{}}
+	for range 2 {
+		s.centrals = append(s.centrals, w.central("--take-up", "3s", "--silence", "5s", "--final-report", "3s"))
+		if !logInMongo() {
+			break // a log of one's own is for one
+		}
+	}
+	central := s.centrals[0]
 	for i := range points {
 		battery := []string{"0.003", "0.006", "0.02"}[i%3]
-		s.points = append(s.points, w.shortLease(s.central, fmt.Sprintf("CP-%d", i+1), "--battery", battery))
+		s.points = append(s.points, w.shortLease(s.centrals[i%len(s.centrals)], fmt.Sprintf("CP-%d", i+1), "--battery", battery))
 	}
 	w.listen("ev.health", "ev.supply.request", "ev.supply.auth", "ev.supply.start", "ev.supply.telemetry", "ev.supply.done", "ev.supply.ticket", "ev.commands", "ev.control")
 	for i := range drivers {
@@ -153,7 +169,9 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 	for _, again := range s.away {
 		again()
 	}
-	s.central.says("Central is ready")
+	for _, c := range s.centrals {
+		c.says("Central is ready")
+	}
 	calm := time.Now()
 	for _, operator := range s.operators {
 		operator.wait(patience)
@@ -167,11 +185,14 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 		}
 	}
 	for _, p := range s.points {
-		s.central.shows(p.id, "ACTIVATED")
+		central.shows(p.id, "ACTIVATED")
 	}
 	t.Logf("killed %v; over %s after the last kill", s.kills, time.Since(calm).Round(time.Second))
 
-	a := w.audit(s.central)
+	a := w.audit(central)
+	if len(s.centrals) > 1 {
+		w.agree(s.centrals[0], s.centrals[1])
+	}
 	granted, refused, revised := 0, 0, 0
 	reasons := map[string]int{}
 	for _, x := range a.stories {

@@ -17,13 +17,41 @@ import (
 
 // realServers tells that each world runs on a real Apache Kafka, a process of its own:
 // EV_TEST_SERVERS=real. Otherwise its broker is embedded in the tests' process.
-var realServers = os.Getenv("EV_TEST_SERVERS") == "real"
+func realServers() bool { return os.Getenv("EV_TEST_SERVERS") == "real" }
+
+// logInMongo tells that, on real servers, the Centrals of each world keep their log in a
+// database server, a process of its own: EV_TEST_LOG=mongo. Otherwise they embed it.
+func logInMongo() bool { return realServers() && os.Getenv("EV_TEST_LOG") == "mongo" }
+
+// needsMongo skips a test of what only a shared log can do.
+func needsMongo(t *testing.T) {
+	t.Helper()
+	if !logInMongo() {
+		t.Skip("needs a MongoDB: make integration")
+	}
+}
+
+// needsKafka skips a test of what only a broker that is a process can have done to it.
+func needsKafka(t *testing.T) {
+	t.Helper()
+	if !realServers() {
+		t.Skip("needs a Kafka: make integration")
+	}
+}
+
+// must fails the test at once on an error.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // embeddedOnly skips a test that needs no server, or brings its own, on real ones: it was
 // seen on the embedded parts.
 func embeddedOnly(t *testing.T, why string) {
 	t.Helper()
-	if realServers {
+	if realServers() {
 		t.Skip("only on embedded parts: " + why)
 	}
 }

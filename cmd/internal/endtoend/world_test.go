@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(func() int {
 		var err error
-		if realServers {
+		if realServers() {
 			if err := openServers(); err != nil {
 				fmt.Fprintln(os.Stderr, "real servers:", err)
 				return 1
@@ -73,11 +73,15 @@ type world struct {
 	broker server
 	kafka  string
 	client *kafka.Client
+	// database has the log of the world's Centrals; nil until one needs it, and where they embed theirs.
+	database server
 	// outages tells that the broker was stopped: readers may have noticed.
 	outages atomic.Bool
 
 	mu    sync.Mutex
 	heard []record
+	// told is called with each record that is heard.
+	told func(record)
 }
 
 // record is what was read from a topic, as a foreign client sees it.
@@ -111,7 +115,7 @@ func (r record) has(want map[string]any) bool {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
-	if realServers {
+	if realServers() {
 		w.use(borrowBroker(t))
 	} else {
 		w.use(newEmbedded(t, broker.Config{Addr: "127.0.0.1:" + freePort(t), Dir: filepath.Join(w.dir, "broker")}))
@@ -127,22 +131,40 @@ func (w *world) use(b server) {
 	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka), Timeout: 10 * time.Second, Transport: connections}
 }
 
+// log are the flags that say where Centrals keep their log.
+func (w *world) log() []string {
+	w.t.Helper()
+	if !logInMongo() {
+		return []string{"--log", filepath.Join(w.dir, "log")}
+	}
+	if w.database == nil {
+		database := newExternal(w.t, "mongo")
+		w.t.Cleanup(database.discard)
+		w.database = database
+	}
+	return []string{"--mongo", "mongodb://" + w.database.address()}
+}
+
 // stopBroker stops the broker; what it has acknowledged is kept.
 func (w *world) stopBroker() {
 	w.t.Helper()
 	w.outages.Store(true)
-	if err := w.broker.stop(); err != nil {
-		w.t.Fatal("stop the broker:", err)
-	}
+	must(w.t, w.broker.stop())
 }
 
 // restartBroker starts the broker again where it was.
 func (w *world) restartBroker() {
 	w.t.Helper()
-	eventually(w.t, "the broker's port is free again", func() bool {
-		err := w.broker.start()
-		if err != nil && !errors.Is(err, broker.ErrPortTaken) {
-			w.t.Fatal("start the broker:", err)
+	w.starts(w.broker)
+}
+
+// starts starts a server again where it was.
+func (w *world) starts(s server) {
+	w.t.Helper()
+	eventually(w.t, "the port of "+s.address()+" is free again", func() bool {
+		err := s.start()
+		if !errors.Is(err, broker.ErrPortTaken) {
+			must(w.t, err)
 		}
 		return err == nil
 	})
@@ -152,16 +174,12 @@ func (w *world) restartBroker() {
 func (w *world) pauseBroker() {
 	w.t.Helper()
 	w.outages.Store(true)
-	if err := w.broker.pause(); err != nil {
-		w.t.Fatal("pause the broker:", err)
-	}
+	must(w.t, w.broker.pause())
 }
 
 func (w *world) resumeBroker() {
 	w.t.Helper()
-	if err := w.broker.resume(); err != nil {
-		w.t.Fatal("resume the broker:", err)
-	}
+	must(w.t, w.broker.resume())
 }
 
 // process is one of the programs.
@@ -331,7 +349,7 @@ type central struct {
 // central starts a Central on the world's log, with short deadlines where args say so.
 func (w *world) central(args ...string) *central {
 	w.t.Helper()
-	c := &central{w: w, port: freePort(w.t), pages: "127.0.0.1:" + freePort(w.t), args: args}
+	c := &central{w: w, port: freePort(w.t), pages: "127.0.0.1:" + freePort(w.t), args: append(w.log(), args...)}
 	c.start()
 	return c
 }
@@ -346,7 +364,7 @@ func (c *central) start() {
 func (c *central) spawn() {
 	c.w.t.Helper()
 	c.process = c.w.run("ev-central", append([]string{
-		"--host", "127.0.0.1", "--port", c.port, "--http", c.pages, "--log", filepath.Join(c.w.dir, "log"),
+		"--host", "127.0.0.1", "--port", c.port, "--http", c.pages,
 	}, c.args...)...)
 }
 
@@ -501,7 +519,7 @@ func (w *world) listen(topics ...string) {
 	for _, topic := range metadata.Topics {
 		for _, partition := range topic.Partitions {
 			reader := kafka.NewReader(kafka.ReaderConfig{
-				Brokers: []string{w.kafka}, Topic: topic.Name, Partition: partition.ID, MaxWait: 100 * time.Millisecond,
+				Brokers: []string{w.kafka}, Topic: topic.Name, Partition: partition.ID, MaxWait: time.Second,
 			})
 			readers.Go(func() {
 				defer reader.Close()
@@ -531,6 +549,9 @@ func (w *world) hear(m kafka.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.heard = append(w.heard, r)
+	if w.told != nil {
+		w.told(r)
+	}
 }
 
 // all are the records that were heard of a topic and have the fields.
