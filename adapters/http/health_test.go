@@ -119,8 +119,11 @@ func TestACheckOfNobody(t *testing.T) {
 	if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- stranger.Serve(listener) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = stranger.Serve(listener)
+	}()
 	err = http.Client{Address: listener.Addr().String()}.Ready(t.Context())
 	if err == nil || errors.Is(err, http.ErrNotReady) || !strings.Contains(err.Error(), "/readyz") {
 		t.Errorf("of a stranger: %v", err)
