@@ -50,7 +50,7 @@ type Standing struct {
 	Points map[string]int
 	// OpenSessions is how many were granted and are not closed.
 	OpenSessions int
-	// Ignored is how many inputs did nothing, by the rule that says so.
+	// Ignored is how many inputs did nothing, by the name of the rule that says so.
 	Ignored map[string]int
 	// Documents is nil where there are no documents.
 	Documents *Documents
@@ -75,7 +75,7 @@ type Documents struct {
 type Central struct {
 	*Program
 	look    func(context.Context) Standing
-	reasons []error
+	reasons []Reason
 
 	turns        *prometheus.CounterVec
 	turnDuration *prometheus.HistogramVec
@@ -85,13 +85,19 @@ type Central struct {
 	deadLetters  *prometheus.CounterVec
 }
 
-// otherReason is that of a dead letter that none of the reasons explains.
-const otherReason = "another reason"
+// Reason is one for which records become dead letters, and its name.
+type Reason struct {
+	Error error
+	Name  string
+}
+
+// other is the name of a reason that is not known.
+const other = "other"
 
 // NewCentral measures a Central that takes turns for the records of topics, which become
 // dead letters for reasons. ready is NewProgram's; look tells how it stands, and returns soon
 // after its ctx ends.
-func NewCentral(topics []string, reasons []error, ready func(context.Context) error, look func(context.Context) Standing) *Central {
+func NewCentral(topics []string, reasons []Reason, ready func(context.Context) error, look func(context.Context) Standing) *Central {
 	c := &Central{
 		Program: NewProgram("ev-central", ready), look: look, reasons: reasons,
 		turns: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -116,14 +122,15 @@ func NewCentral(topics []string, reasons []error, ready func(context.Context) er
 		}),
 		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: namespace + "dead_letters_total",
-			Help: "Records that went to a dead-letter topic, by their topic and the rule that refuses them.",
+			Help: "Records that went to a dead-letter topic, by their topic and why they are refused.",
 		}, []string{"topic", "reason"}),
 	}
 	// What can be counted is there from the start: its first increase is one, too.
 	for _, topic := range topics {
 		for _, reason := range reasons {
-			c.deadLetters.WithLabelValues(topic, reason.Error())
+			c.deadLetters.WithLabelValues(topic, reason.Name)
 		}
+		c.deadLetters.WithLabelValues(topic, other)
 		for _, r := range results {
 			c.turns.WithLabelValues(topic, string(r))
 		}
@@ -157,11 +164,11 @@ func (c *Central) Append(took time.Duration, err error) {
 
 // DeadLetter counts a dead letter of a topic by the reason that explains it.
 func (c *Central) DeadLetter(topic string, why error) {
-	text := otherReason
-	if i := slices.IndexFunc(c.reasons, func(reason error) bool { return errors.Is(why, reason) }); i >= 0 {
-		text = c.reasons[i].Error()
+	name := other
+	if i := slices.IndexFunc(c.reasons, func(r Reason) bool { return errors.Is(why, r.Error) }); i >= 0 {
+		name = c.reasons[i].Name
 	}
-	c.deadLetters.WithLabelValues(topic, text).Inc()
+	c.deadLetters.WithLabelValues(topic, name).Inc()
 }
 
 // standing collects how a Central stands when it is scraped.

@@ -37,13 +37,13 @@ func whole(context.Context) prometheus.Standing {
 		Lag:     map[string]int64{"ev.health": 7},
 		Records: map[string]prometheus.Records{"ev.health": {Sent: 1, Received: 2, Retried: 3, InFlight: 4}},
 		Points:  map[string]int{"ACTIVATED": 5, "BROKEN": 0}, OpenSessions: 6,
-		Ignored:   map[string]int{"it changes nothing": 8},
+		Ignored:   map[string]int{"unchanged": 8},
 		Documents: &prometheus.Documents{Delay: 1_500 * time.Millisecond, Stale: 9},
 	}
 }
 
 func central(look func(context.Context) prometheus.Standing) *prometheus.Central {
-	return prometheus.NewCentral([]string{"ev.health", "ev.register"}, []error{errProof, errPoint}, ready, look)
+	return prometheus.NewCentral([]string{"ev.health", "ev.register"}, []prometheus.Reason{{Error: errProof, Name: "proof"}, {Error: errPoint, Name: "unknown_point"}}, ready, look)
 }
 
 // values are the series of a gatherer with a name that begins so, as Prometheus reads them.
@@ -83,7 +83,7 @@ func TestHowACentralStands(t *testing.T) {
 		"ready{}": 1, "broker_up{}": 1, "store_up{}": 1, "listening_since_timestamp_seconds{}": 1_800_000_000.123,
 		"consumer_lag_records{ev.health}": 7, "records_sent_total{ev.health}": 1, "records_received_total{ev.health}": 2,
 		"records_retried_total{ev.health}": 3, "records_in_flight{ev.health}": 4,
-		"points{ACTIVATED}": 5, "points{BROKEN}": 0, "open_sessions{}": 6, "inputs_ignored_total{it changes nothing}": 8,
+		"points{ACTIVATED}": 5, "points{BROKEN}": 0, "open_sessions{}": 6, "inputs_ignored_total{unchanged}": 8,
 		"projection_delay_seconds{}": 1.5, "stale_documents{}": 9,
 	} {
 		if value, there := got[name]; !there || value != want {
@@ -127,9 +127,9 @@ func TestWhatIsCounted(t *testing.T) {
 		"turns_total{committed,ev.health}": 2, "turns_total{refused,ev.health}": 0, "turns_total{failed,ev.register}": 1,
 		"turn_duration_seconds{ev.health}": 2, "turn_duration_seconds{ev.register}": 1,
 		"append_duration_seconds{}": 5, "append_conflicts_total{}": 1, "append_failures_total{}": 1,
-		"dead_letters_total{the registration has no valid proof,ev.register}": 1,
-		"dead_letters_total{no such point is registered,ev.register}":         0,
-		"dead_letters_total{another reason,ev.register}":                      1,
+		"dead_letters_total{proof,ev.register}":         1,
+		"dead_letters_total{unknown_point,ev.register}": 0,
+		"dead_letters_total{other,ev.register}":         1,
 	} {
 		if value, there := got[name]; !there || value != want {
 			t.Errorf("%s is %v (%t), want %v", name, value, there, want)

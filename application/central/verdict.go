@@ -32,9 +32,12 @@ var (
 	}
 )
 
-// RefusedRules are the rules by which a record is refused: a message.RejectedError is one of
-// them, or eventlog.ErrDamaged.
-func RefusedRules() []error { return slices.Clone(refusedRules) }
+// Rules are the rules by which an input is ignored, and those by which a record is refused:
+// what Ignored counts is one of the first, a message.RejectedError one of the second or
+// eventlog.ErrDamaged.
+func Rules() (ignored, refused []error) {
+	return slices.Clone(ignoredRules), slices.Clone(refusedRules)
+}
 
 // judge turns a command's error into a verdict; an error that is no rule's is handed back.
 func judge(err error) (verdict, error) {

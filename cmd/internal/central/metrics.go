@@ -12,12 +12,14 @@ import (
 	"evcharging/application/eventlog"
 	"evcharging/application/message"
 	"evcharging/application/network"
+	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
+	"evcharging/domain/session"
 )
 
 // standing is how the node stands now.
 func (n *Node) standing(ctx context.Context) prometheus.Standing {
-	s := prometheus.Standing{ListeningSince: n.listening.Since(), Ignored: n.ignored.Counts()}
+	s := prometheus.Standing{ListeningSince: n.listening.Since(), Ignored: n.ignoredByName()}
 	var asked sync.WaitGroup
 	if store := n.vitals.store.Load(); store != nil {
 		asked.Go(func() { s.StoreUp = store.answers(ctx) == nil })
@@ -66,10 +68,53 @@ func lag(ctx context.Context, transport *kafka.Transport) map[string]int64 {
 	return lags
 }
 
+// ruleNames are the rules as they are named among the metrics: their texts may change.
+var ruleNames = map[error]string{
+	chargingpoint.ErrNotLater:      "not_later",
+	chargingpoint.ErrUnchanged:     "unchanged",
+	chargingpoint.ErrDeadlineGone:  "deadline_gone",
+	chargingpoint.ErrNotOccupiedBy: "not_occupied_by",
+	chargingpoint.ErrStopRecent:    "stop_recent",
+	session.ErrNotNewer:            "not_newer",
+	session.ErrRunsBackwards:       "runs_backwards",
+	session.ErrClosed:              "closed",
+	session.ErrAlreadyEnding:       "already_ending",
+	session.ErrDeadlineGone:        "deadline_gone",
+	session.ErrAlreadyAnswered:     "already_answered",
+	chargingpoint.ErrProof:         "proof",
+	chargingpoint.ErrUnknownPoint:  "unknown_point",
+	session.ErrUnknownSession:      "unknown_session",
+	session.ErrForeignPoint:        "foreign_point",
+	session.ErrForeignDriver:       "foreign_driver",
+	domain.ErrOutOfRange:           "out_of_range",
+	domain.ErrID:                   "id",
+	central.ErrUnknownAction:       "unknown_action",
+	central.ErrIncomplete:          "incomplete",
+	central.ErrFromLater:           "from_later",
+}
+
 // newMetrics measures a node.
 func (n *Node) newMetrics() *prometheus.Central {
-	reasons := append(central.RefusedRules(), kafka.ErrUnreadable, kafka.ErrUnsendable, eventlog.ErrDamaged)
+	reasons := []prometheus.Reason{
+		{Error: kafka.ErrUnreadable, Name: "unreadable"},
+		{Error: kafka.ErrUnsendable, Name: "unsendable"},
+		{Error: eventlog.ErrDamaged, Name: "damaged"},
+	}
+	_, refused := central.Rules()
+	for _, rule := range refused {
+		reasons = append(reasons, prometheus.Reason{Error: rule, Name: ruleNames[rule]})
+	}
 	return prometheus.NewCentral(n.config.Kafka.Topics.CentralReads(), reasons, n.vitals.ready, n.standing)
+}
+
+// ignoredByName is how many inputs did nothing, by the names of the rules that say so.
+func (n *Node) ignoredByName() map[string]int {
+	rules, _ := central.Rules()
+	counts, names := n.ignored.Counts(), map[string]int{}
+	for _, rule := range rules {
+		names[ruleNames[rule]] = counts[rule.Error()]
+	}
+	return names
 }
 
 // measuredLog is the event log, its appends measured.
