@@ -67,8 +67,10 @@ type Records struct {
 type Documents struct {
 	// Delay is how long the oldest change waits that is not written.
 	Delay time.Duration
-	// Stale is how many documents are known not to be as the log has them.
-	Stale int
+	// Stale is how many documents can't be made as the log has them, by one of a few reasons.
+	Stale map[string]int
+	// Mended is how many documents said something else than the log, and were replaced.
+	Mended uint64
 }
 
 // Central measures a Central. Its methods may be called at the same time.
@@ -191,14 +193,15 @@ var (
 	openSessions    = described("open_sessions", "Sessions that were granted and are not closed.")
 	ignored         = described("inputs_ignored_total", "Inputs that did nothing, by the rule that says so.", "rule")
 	projectionDelay = described("projection_delay_seconds", "How long the oldest change waits that is not in the documents of MongoDB.")
-	staleDocuments  = described("stale_documents", "Documents of MongoDB that are known not to be as the log has them.")
+	staleDocuments  = described("stale_documents", "Documents of MongoDB that can't be made as the log has them, by reason.", "reason")
+	mendedDocuments = described("mended_documents_total", "Documents of MongoDB that said something else than the log, and were replaced.")
 )
 
 // Describe is prometheus.Collector's.
 func (standing) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		brokerUp, storeUp, listeningSince, lag, sent, received, retried, inFlight,
-		points, openSessions, ignored, projectionDelay, staleDocuments,
+		points, openSessions, ignored, projectionDelay, staleDocuments, mendedDocuments,
 	} {
 		to <- d
 	}
@@ -240,6 +243,9 @@ func (c standing) Collect(to chan<- prometheus.Metric) {
 	}
 	if s.Documents != nil {
 		gauge(projectionDelay, s.Documents.Delay.Seconds())
-		gauge(staleDocuments, float64(s.Documents.Stale))
+		for reason, n := range s.Documents.Stale {
+			gauge(staleDocuments, float64(n), reason)
+		}
+		counter(mendedDocuments, float64(s.Documents.Mended))
 	}
 }

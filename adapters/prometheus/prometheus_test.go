@@ -38,7 +38,7 @@ func whole(context.Context) prometheus.Standing {
 		Records: map[string]prometheus.Records{"ev.health": {Sent: 1, Received: 2, Retried: 3, InFlight: 4}},
 		Points:  map[string]int{"ACTIVATED": 5, "BROKEN": 0}, OpenSessions: 6,
 		Ignored:   map[string]int{"unchanged": 8},
-		Documents: &prometheus.Documents{Delay: 1_500 * time.Millisecond, Stale: 9},
+		Documents: &prometheus.Documents{Delay: 1_500 * time.Millisecond, Stale: map[string]int{"invalid": 9}, Mended: 10},
 	}
 }
 
@@ -84,7 +84,7 @@ func TestHowACentralStands(t *testing.T) {
 		"consumer_lag_records{ev.health}": 7, "records_sent_total{ev.health}": 1, "records_received_total{ev.health}": 2,
 		"records_retried_total{ev.health}": 3, "records_in_flight{ev.health}": 4,
 		"points{ACTIVATED}": 5, "points{BROKEN}": 0, "open_sessions{}": 6, "inputs_ignored_total{unchanged}": 8,
-		"projection_delay_seconds{}": 1.5, "stale_documents{}": 9,
+		"projection_delay_seconds{}": 1.5, "stale_documents{invalid}": 9, "mended_documents_total{}": 10,
 	} {
 		if value, there := got[name]; !there || value != want {
 			t.Errorf("%s is %v (%t), want %v", name, value, there, want)

@@ -10,6 +10,7 @@ import (
 
 	"evcharging/adapters/http"
 	"evcharging/adapters/kafka"
+	"evcharging/adapters/prometheus"
 	"evcharging/cmd/internal/health"
 )
 
@@ -21,6 +22,8 @@ type vitals struct {
 	store     atomic.Pointer[store]
 	transport atomic.Pointer[kafka.Transport]
 	feed      atomic.Pointer[feed]
+	// documents is how the documents of MongoDB stand; nil where there are none.
+	documents atomic.Pointer[func() prometheus.Documents]
 }
 
 // The phases of a start, and the end.

@@ -47,6 +47,10 @@ func (n *Node) standing(ctx context.Context) prometheus.Standing {
 			string(chargingpoint.Disconnected): seen.Counts.Disconnected,
 		}
 	}
+	if documents := n.vitals.documents.Load(); documents != nil {
+		stand := (*documents)()
+		s.Documents = &stand
+	}
 	asked.Wait()
 	return s
 }
