@@ -300,17 +300,23 @@ func (p *process) types(line string) {
 	}
 }
 
-// eventually waits for a condition.
+// eventually waits for a condition that holds soon.
 func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	within(t, patience, what, holds)
+}
+
+// within waits for a condition.
+func within(t *testing.T, atMost time.Duration, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(atMost); ; {
 		if holds() {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", atMost, what)
 		}
 		<-tick.C
 	}
@@ -325,7 +331,7 @@ var nextPort atomic.Int64
 // ephemeral ports.
 func freePort(t *testing.T) string {
 	t.Helper()
-	const first, count = 10_000, 20_000
+	const first, count = 10_000, 10_000
 	nextPort.CompareAndSwap(0, int64(os.Getpid())*37)
 	for range count {
 		port := strconv.Itoa(first + int(nextPort.Add(1)%count))
