@@ -17,6 +17,7 @@ const schema int32 = 1
 
 // The collections.
 const (
+	openCollection     = "open"
 	eventsCollection   = "events"
 	pointsCollection   = "charging_points"
 	driversCollection  = "drivers"
@@ -39,6 +40,9 @@ var indexes = []index{
 	{collection: eventsCollection, keys: bson.D{{Key: "position", Value: 1}}, unique: true},
 	{collection: eventsCollection, keys: bson.D{{Key: "keys", Value: 1}}, unique: true},
 	{collection: eventsCollection, keys: bson.D{{Key: "cause", Value: 1}}, unique: true, partial: "cause"},
+	{collection: eventsCollection, keys: bson.D{{Key: "lifecycle", Value: 1}}, partial: "lifecycle"},
+	{collection: eventsCollection, keys: bson.D{{Key: "closing", Value: 1}}, partial: "closing"},
+	{collection: eventsCollection, keys: bson.D{{Key: "sample", Value: 1}, {Key: "position", Value: 1}}, partial: "sample"},
 	{collection: signsCollection, keys: bson.D{{Key: "written_at", Value: 1}}},
 }
 
@@ -48,7 +52,7 @@ func (i index) model() mongo.IndexModel {
 		o.SetUnique(true)
 	}
 	if i.partial != "" {
-		o.SetPartialFilterExpression(bson.D{{Key: i.partial, Value: bson.D{{Key: "$exists", Value: true}}}})
+		o.SetPartialFilterExpression(bson.D{{Key: i.partial, Value: bson.D{{Key: "$gt", Value: ""}}}})
 	}
 	return mongo.IndexModel{Keys: i.keys, Options: o}
 }

@@ -41,10 +41,12 @@ type Config struct {
 
 // Store is a database of a network. It may be used from any number of goroutines.
 type Store struct {
-	client  *mongo.Client
-	db      *mongo.Database
-	network uuid.UUID
-	logger  *slog.Logger
+	client             *mongo.Client
+	db                 *mongo.Database
+	events, open, meta *mongo.Collection
+	network            uuid.UUID
+	log                *Log
+	logger             *slog.Logger
 	// place is hosts and database, for people: nothing secret.
 	place    string
 	username string
@@ -116,18 +118,19 @@ func newStore(c Config) (*Store, error) {
 	}
 	s.username = address.username
 	s.place = strings.Join(o.Hosts, ",") + "/" + address.database
-	// What could be rolled back must not be answered, and a caller is told of nothing that
-	// is not on the disks of the majority. An operation that is repeated is repeated here,
-	// where it is known what it was.
+	// What could be rolled back must not be answered, and nothing is acknowledged that is not
+	// on the disks of the majority.
 	journaled := true
 	o.SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: &journaled}).
-		SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).SetRetryWrites(false).
+		SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
 		SetTimeout(patience).SetConnectTimeout(patience / 2).
 		SetMonitor(s.waiting.monitor()).SetServerMonitor(s.health.monitor())
 	if s.client, err = mongo.Connect(o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURI, err)
 	}
 	s.db = s.client.Database(address.database)
+	s.events, s.open, s.meta = s.db.Collection(eventsCollection), s.db.Collection(openCollection), s.db.Collection(metaCollection)
+	s.log = newLog(s)
 	return s, nil
 }
 
