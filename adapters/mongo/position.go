@@ -89,7 +89,7 @@ func (l *Log) end(ctx context.Context) (eventlog.Position, error) {
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return 0, err
 	}
-	for look := int64(1 << 10); ; look <<= 5 {
+	for look := int64(1 << 6); ; look <<= 5 {
 		above := eventlog.Position(max(given.Value-look, 0))
 		last, err := l.greatest(ctx, above)
 		if err != nil || last != 0 || above == 0 {

@@ -1,9 +1,13 @@
 package mongo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -52,9 +56,59 @@ func (i index) model() mongo.IndexModel {
 		o.SetUnique(true)
 	}
 	if i.partial != "" {
-		o.SetPartialFilterExpression(bson.D{{Key: i.partial, Value: bson.D{{Key: "$gt", Value: ""}}}})
+		o.SetPartialFilterExpression(i.filter())
 	}
 	return mongo.IndexModel{Keys: i.keys, Options: o}
+}
+
+// filter finds the documents that a partial index has: those where the field is a text.
+func (i index) filter() bson.D {
+	return bson.D{{Key: i.partial, Value: bson.D{{Key: "$gt", Value: ""}}}}
+}
+
+func (i index) String() string {
+	fields := make([]string, len(i.keys))
+	for n, k := range i.keys {
+		fields[n] = k.Key
+	}
+	text := "the index on " + strings.Join(fields, ", ") + " of collection " + i.collection
+	if i.unique {
+		text = strings.Replace(text, "index", "unique index", 1)
+	}
+	return text
+}
+
+// specification is what a server says of an index.
+type specification struct {
+	Name    string   `bson:"name"`
+	Keys    bson.Raw `bson:"key"`
+	Unique  bool     `bson:"unique"`
+	Sparse  bool     `bson:"sparse"`
+	Partial bson.Raw `bson:"partialFilterExpression"`
+}
+
+// on tells whether it is an index on the same fields.
+func (s specification) on(i index) bool {
+	fields, err := s.Keys.Elements()
+	if err != nil || len(fields) != len(i.keys) {
+		return false
+	}
+	for n, k := range i.keys {
+		direction, ok := fields[n].Value().AsInt64OK()
+		if fields[n].Key() != k.Key || !ok || direction != int64(k.Value.(int)) {
+			return false
+		}
+	}
+	return true
+}
+
+// is tells whether it does the same.
+func (s specification) is(i index) bool {
+	var filter bson.Raw
+	if i.partial != "" {
+		filter, _ = bson.Marshal(i.filter()) // of two texts
+	}
+	return s.Unique == i.unique && !s.Sparse && bytes.Equal(s.Partial, filter)
 }
 
 // migrate makes what is missing in the database: all of it may be done by several
@@ -84,14 +138,50 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// index makes the indexes that are missing.
+// index makes the indexes that are missing. ErrSchema where there is one on the same
+// fields that does something else: while other programs run, it can't be replaced.
 func (s *Store) index(ctx context.Context) error {
+	there := map[string][]specification{}
 	for _, i := range indexes {
-		if _, err := s.db.Collection(i.collection).Indexes().CreateOne(ctx, i.model()); err != nil {
-			return s.explain(err)
+		specifications, ok := there[i.collection]
+		if !ok {
+			var err error
+			if specifications, err = s.specifications(ctx, i.collection); err != nil {
+				return s.explain(err)
+			}
+			there[i.collection] = specifications
+		}
+		n := slices.IndexFunc(specifications, func(s specification) bool { return s.on(i) })
+		if n < 0 {
+			if err := s.build(ctx, i); err != nil {
+				return err
+			}
+		} else if !specifications[n].is(i) {
+			return fmt.Errorf("%w: %s: %s is wanted, but index %s there is another: stop the network, drop that index, and start again",
+				ErrSchema, s.place, i, specifications[n].Name)
 		}
 	}
 	return nil
+}
+
+func (s *Store) specifications(ctx context.Context, collection string) (specifications []specification, err error) {
+	cursor, err := s.db.Collection(collection).Indexes().List(ctx)
+	if err == nil {
+		err = cursor.All(ctx, &specifications)
+	}
+	return specifications, err
+}
+
+// build makes an index. That takes a while where the collection is large.
+func (s *Store) build(ctx context.Context, i index) error {
+	const longest = time.Hour
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	_, err := s.db.Collection(i.collection).Indexes().CreateOne(ctx, i.model())
+	if mongo.IsDuplicateKeyError(err) {
+		return fmt.Errorf("%w: %s: %s can't be made, for documents there have the same: %w", ErrSchema, s.place, i, err)
+	}
+	return s.explain(err)
 }
 
 // settle gives the value of a document of meta, which is the one handed in where there

@@ -1,0 +1,167 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+var errAway = errors.New("the server is away")
+
+// fakeShelves stands in for MongoDB. TestShelves holds both to the same rules.
+type fakeShelves struct {
+	mu        sync.Mutex
+	documents map[string]map[string]bson.Raw
+	reached   reached
+	// away makes everything fail; unknown makes what is stored look as if it had failed, as
+	// often as it says.
+	away    bool
+	unknown int
+	// refuse says why a document is refused for good; empty: it is not.
+	refuse func(replacement) string
+	writes int
+	// before is called, unlocked, before each write.
+	before func()
+}
+
+func newFake() *fakeShelves {
+	return &fakeShelves{documents: map[string]map[string]bson.Raw{
+		pointsCollection: {}, driversCollection: {}, sessionsCollection: {},
+	}}
+}
+
+func (f *fakeShelves) setAway(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
+}
+
+func (f *fakeShelves) replace(ctx context.Context, collection string, documents []replacement) []error {
+	if f.before != nil {
+		f.before()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	outcomes := make([]error, len(documents))
+	f.writes++
+	for i, d := range documents {
+		switch {
+		case ctx.Err() != nil:
+			outcomes[i] = ctx.Err()
+			continue
+		case f.away:
+			outcomes[i] = errAway
+			continue
+		case f.refuse != nil && f.refuse(d) != "":
+			outcomes[i] = &refusedError{f.refuse(d), errors.New("the test refuses it")}
+			continue
+		}
+		outcomes[i] = f.put(collection, d)
+		if f.unknown > 0 {
+			f.unknown--
+			outcomes[i] = errAway
+		}
+	}
+	return outcomes
+}
+
+func (f *fakeShelves) put(collection string, d replacement) error {
+	found := f.documents[collection][d.id]
+	if d.version == 0 {
+		if (d.found != nil) == (found != nil) {
+			f.documents[collection][d.id] = slices.Clone(d.body)
+		}
+		return nil
+	}
+	stored := found.Lookup("version")
+	version, ok := stored.AsInt64OK()
+	switch {
+	case d.found == nil && (found == nil || ok && version < d.version),
+		d.found != nil && found != nil && stored.Equal(*d.found):
+		f.documents[collection][d.id] = slices.Clone(d.body)
+	case d.found == nil:
+		return errNewer
+	}
+	return nil
+}
+
+func (f *fakeShelves) read(ctx context.Context, collection string, ids []string) (map[string]bson.Raw, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away || ctx.Err() != nil {
+		return nil, errors.Join(errAway, ctx.Err())
+	}
+	found := map[string]bson.Raw{}
+	for _, id := range ids {
+		if d, ok := f.documents[collection][id]; ok {
+			found[id] = d
+		}
+	}
+	return found, nil
+}
+
+func (f *fakeShelves) ready(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return errAway
+	}
+	return nil
+}
+
+func (f *fakeShelves) lastReached(context.Context) (reached, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return reached{}, errAway
+	}
+	return f.reached, nil
+}
+
+func (f *fakeShelves) setReached(_ context.Context, r reached) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return errAway
+	}
+	f.reached = r
+	return nil
+}
+
+// all are the documents by collection and id.
+func (f *fakeShelves) all() map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[string]string{}
+	for collection, documents := range f.documents {
+		for id, d := range documents {
+			out[collection+"/"+id] = d.String()
+		}
+	}
+	return out
+}
+
+// change changes a stored document, or with nil removes it.
+func (f *fakeShelves) change(collection, id string, to bson.Raw) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if to == nil {
+		delete(f.documents[collection], id)
+		return
+	}
+	f.documents[collection][id] = to
+}
+
+func (f *fakeShelves) clone() *fakeShelves {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := newFake()
+	for collection, documents := range f.documents {
+		c.documents[collection] = maps.Clone(documents)
+	}
+	return c
+}
