@@ -14,6 +14,7 @@ import (
 	"evcharging/adapters/console"
 	"evcharging/adapters/http"
 	"evcharging/adapters/kafka"
+	"evcharging/adapters/mongo"
 	"evcharging/application/message"
 	"evcharging/cmd/internal/central"
 	"evcharging/cmd/internal/health"
@@ -42,10 +43,10 @@ func main() {
 }
 
 type serve struct {
-	Host         string                  `env:"CENTRAL_HOST" default:"0.0.0.0" placeholder:"HOST" help:"Address to listen on for the authentication of Monitors."`
-	Port         int                     `env:"CENTRAL_PORT" default:"7000" max:"65535" placeholder:"PORT" help:"Port to listen on for it."`
-	Log          string                  `default:"evcharging-data" placeholder:"DIR" help:"Folder of the embedded event log; it is made where it is missing."`
-	Mongo        string                  `env:"MONGO_URI" placeholder:"URI" help:"MongoDB for projections. Not supported by this version: it is named in a warning."`
+	Host string `env:"CENTRAL_HOST" default:"0.0.0.0" placeholder:"HOST" help:"Address to listen on for the authentication of Monitors."`
+	Port int    `env:"CENTRAL_PORT" default:"7000" max:"65535" placeholder:"PORT" help:"Port to listen on for it."`
+	Log  string `placeholder:"DIR" help:"Folder of the embedded event log; it is made where it is missing. Without it the log is in the MongoDB, and without that in evcharging-data."`
+	program.Mongo
 	HTTP         health.Address          `name:"http" env:"CENTRAL_HTTP" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only, and of /livez, /readyz and /metrics; 'off' for none."`
 	Secrets      string                  `placeholder:"FILE" help:"File of lines 'id secret': only these points are let in. Without it the network is open."`
 	Lease        time.Duration           `default:"0s" max:"1h" placeholder:"DURATION" help:"How long a Monitor's sign of life counts, where it gives a lease; 0s: as long as the Monitor says; else from 3s to 1h."`
@@ -67,6 +68,7 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 	config := central.Config{
 		Kafka:       broker,
 		LogDir:      s.Log,
+		Mongo:       mongo.Config{URI: s.URI.Reveal(), Username: s.Username, Password: s.Password.Reveal()},
 		Listen:      net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
 		HTTP:        s.HTTP.Listen(),
 		SecretsFile: s.Secrets,
@@ -75,11 +77,13 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 	if s.Lease != 0 && s.Lease < shortestLease {
 		return program.UsageError(fmt.Errorf("--lease: %s is shorter than the shortest lease, %s", s.Lease, shortestLease))
 	}
-	var warnings []string
-	if s.Mongo != "" {
-		warnings = append(warnings, "MongoDB is not supported by this version: the event log is embedded, in "+s.Log)
+	if err := s.Check(); err != nil {
+		return err
 	}
-	return central.Run(ctx, p, config, c.LogLevel, warnings)
+	if config.Mongo.URI == "" && config.LogDir == "" {
+		config.LogDir = "evcharging-data"
+	}
+	return central.Run(ctx, p, config, c.LogLevel)
 }
 
 type target struct {

@@ -12,6 +12,7 @@ import (
 
 	"evcharging/adapters/jsonl"
 	"evcharging/adapters/memory"
+	"evcharging/adapters/mongo"
 	"evcharging/application/central"
 	"evcharging/application/eventlog"
 	"evcharging/application/network"
@@ -241,7 +242,7 @@ func (f *feed) Log(ctx context.Context, from eventlog.Position) iter.Seq2[[]byte
 type signs struct {
 	memory.Signs
 	feed   *feed
-	shared central.SignsOfLife // nil: there are none
+	shared *mongo.Signs // nil: there are none
 }
 
 // Heard is central.SignsOfLife's.

@@ -19,6 +19,7 @@ import (
 	"evcharging/adapters/http"
 	"evcharging/adapters/kafka"
 	"evcharging/adapters/memory"
+	"evcharging/adapters/mongo"
 	"evcharging/adapters/prometheus"
 	"evcharging/adapters/tcp"
 	"evcharging/application/central"
@@ -37,6 +38,8 @@ type Config struct {
 	Kafka kafka.Config
 	// LogDir is the folder of the embedded event log; where it is empty, the log is in Mongo.
 	LogDir string
+	// Mongo is where the documents are kept; its URI is empty where they are not.
+	Mongo mongo.Config
 	// Listen is the host:port of the authentication.
 	Listen string
 	// HTTP is the host:port of the pages; empty: none.
@@ -67,6 +70,7 @@ type Node struct {
 	operator  *Operator
 	vitals    vitals
 	metrics   *prometheus.Central
+	documents documents
 
 	stopReading context.CancelFunc
 	stopRest    context.CancelFunc
@@ -81,6 +85,7 @@ type Node struct {
 // Start starts a Central; it is ready when it returns. ctx bounds the start alone: while
 // the broker is away it waits, and says so.
 func Start(ctx context.Context, config Config) (_ *Node, err error) {
+	config.Mongo.Logger = config.Logger
 	n := &Node{
 		config: config, logger: config.Logger,
 		listening: &memory.Listening{}, ignored: &memory.Ignored{},
@@ -143,16 +148,24 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	reading, stopReading := context.WithCancel(context.Background())
 	rest, stopRest := context.WithCancel(context.Background())
 	n.stopReading, n.stopRest = stopReading, stopRest
-	project := n.feed.handle
-	if err = n.feed.restore(ctx, n.damaged); err != nil {
-		return nil, err
-	}
-	if n.bus, err = bus.Start(
-		bus.Handler{Name: "projections", Topics: []bus.Topic{bus.Lifecycle, bus.Samples}, Handle: project},
-		bus.Handler{Name: "kafka", Topics: []bus.Topic{bus.Messages}, Handle: func(ctx context.Context, p central.Publication) error {
+	handlers := []bus.Handler{
+		{Name: "documents", Topics: []bus.Topic{bus.Lifecycle, bus.Samples}, Handle: n.project},
+		{Name: "kafka", Topics: []bus.Topic{bus.Messages}, Handle: func(ctx context.Context, p central.Publication) error {
 			return n.transport.Send(ctx, p.Messages...)
 		}},
-	); err != nil {
+	}
+	if n.store.shared != nil {
+		err = n.share(ctx, rest, core, heard)
+	} else {
+		handlers = append(handlers, bus.Handler{Name: "panel", Topics: []bus.Topic{bus.Lifecycle, bus.Samples}, Handle: n.feed.handle})
+		if err = n.feed.restore(ctx, n.damaged); err == nil && config.Mongo.URI != "" {
+			err = n.document(ctx, rest, core)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n.bus, err = bus.Start(handlers...); err != nil {
 		return nil, err
 	}
 	core.Publisher = n.bus

@@ -20,13 +20,10 @@ import (
 )
 
 // Run is ev-central: a node and its console, until ctx ends or somebody quits.
-func Run(ctx context.Context, p *program.Process, config Config, level slog.Level, warnings []string) error {
+func Run(ctx context.Context, p *program.Process, config Config, level slog.Level) error {
 	screen := console.Console{In: p.Stdin, Out: p.Stdout, Environ: os.Environ()}
 	logger := NewLogger(p, level, screen)
 	config.Logger, config.Kafka.Logger = logger.Logger, logger.Logger
-	for _, w := range warnings {
-		logger.Warn(w)
-	}
 	if config.SecretsFile == "" {
 		logger.Warn("the network is open: every point is let in (--secrets FILE asks points for a proof)")
 	}
@@ -38,7 +35,7 @@ func Run(ctx context.Context, p *program.Process, config Config, level slog.Leve
 		return err
 	}
 	logger.Info("Central is ready",
-		"authentication", node.AuthAddr(), "pages", node.HTTPAddr(), "broker", strings.Join(config.Kafka.Brokers, ","), "log", config.LogDir)
+		"authentication", node.AuthAddr(), "pages", node.HTTPAddr(), "broker", strings.Join(config.Kafka.Brokers, ","), "log", node.store.place)
 	screen.Source, screen.Commands = node.Look(), node.Commands()
 	logger.Turn(node)
 	err = node.Serve(ctx, screen)

@@ -3,11 +3,11 @@ package central
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
 	"evcharging/adapters/bbolt"
+	"evcharging/adapters/mongo"
 	"evcharging/application/eventlog"
 )
 
@@ -19,7 +19,7 @@ type store struct {
 	place string
 	// shared is the MongoDB that has the log, which other Centrals may share; nil where the
 	// log is embedded.
-	shared interface{ Unanswered() time.Duration }
+	shared *mongo.Store
 	// ping is nil as long as the store answers, and returns soon after its ctx ends; it is itself
 	// nil where the log is embedded.
 	ping  func(ctx context.Context) error
@@ -35,5 +35,13 @@ func openStore(ctx context.Context, config Config) (*store, error) {
 		}
 		return &store{Log: log, network: log.NetworkID(), place: config.LogDir, close: log.Close}, nil
 	}
-	return nil, errors.New("no folder of the event log is named")
+	shared, err := mongo.Connect(ctx, config.Mongo)
+	if err != nil {
+		return nil, err
+	}
+	log := shared.Log()
+	return &store{
+		Log: log, network: shared.NetworkID(), place: "MongoDB", shared: shared, ping: shared.Ping,
+		close: func() error { return errors.Join(log.Close(), shared.Close()) },
+	}, nil
 }

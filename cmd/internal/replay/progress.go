@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
@@ -57,6 +56,14 @@ func (p *progress) took() {
 	}
 }
 
+// came says how many commits it is so far.
+func (p *progress) came(n int64) {
+	p.done.Store(n)
+	if p.bar != nil {
+		p.bar.SetCurrent(n)
+	}
+}
+
 // end ends the step; complete says that it came to its end.
 func (p *progress) end(complete bool) {
 	if p.bar != nil {
@@ -87,23 +94,13 @@ func (p *progress) tell() {
 	}
 }
 
-// line is what is told of the step so far.
+// line tells the step so far.
 func (p *progress) line() {
 	done, took := p.done.Load(), time.Since(p.began)
-	l := struct {
-		Step    string `json:"step"`
-		Commits int64  `json:"commits"`
-		Of      int64  `json:"of,omitzero"`
-		Rate    int64  `json:"commits_per_second"`
-		Seconds int64  `json:"seconds"`
-		Left    int64  `json:"seconds_left,omitzero"`
-	}{Step: p.step, Commits: done, Of: p.of, Seconds: int64(took.Seconds())}
-	l.Rate = done * int64(time.Second) / max(1, int64(took))
+	l := line{Step: p.step, Commits: done, Of: p.of, Seconds: int64(took.Seconds())}
+	l.Rate = int64(float64(done) / max(took.Seconds(), 0.001))
 	if done > 0 && p.of > done {
-		l.Left = (p.of - done) * int64(took) / done / int64(time.Second)
+		l.Left = int64(float64(p.of-done) / float64(done) * took.Seconds())
 	}
-	text, err := json.Marshal(l)
-	if err == nil {
-		fmt.Fprintf(p.out, "%s\n", text)
-	}
+	fmt.Fprintln(p.out, l)
 }

@@ -16,7 +16,9 @@ import (
 	"evcharging/adapters/bbolt"
 	"evcharging/adapters/http"
 	"evcharging/adapters/jsonl"
+	"evcharging/adapters/mongo"
 	"evcharging/application/eventlog"
+	"evcharging/cmd/internal/program"
 )
 
 // ErrNoLog tells that there is no event log under the name that was given.
@@ -38,20 +40,31 @@ func (s *Source) Close() error {
 	return errors.Join(errs...)
 }
 
-// Open opens the log that a name names: the folder of an embedded log, a mongodb:// URI, the
-// http:// address of a running Central's pages, a file of JSON Lines, or "-": lines from
-// stdin. read is told after each commit that had to be read first. ErrNoLog where there is none.
-func Open(ctx context.Context, name string, stdin io.Reader, logger *slog.Logger, read func()) (*Source, error) {
+// openSource opens the log that a name names: the folder of an embedded log, a mongodb://
+// URI, the http:// address of a running Central's pages, a file of JSON Lines, or "-": lines
+// from the process's Stdin. mongodb has what a mongodb:// URI does not say itself. ErrNoLog
+// where there is none.
+func openSource(ctx context.Context, p *program.Process, name string, mongodb mongo.Config) (*Source, error) {
 	switch {
 	case name == "-":
-		return spool(ctx, "standard input", io.NopCloser(stdin), logger, read)
+		return spool(ctx, p, "standard input", io.NopCloser(p.Stdin))
+	case strings.HasPrefix(name, "mongodb://"), strings.HasPrefix(name, "mongodb+srv://"):
+		if mongodb.URI = name; strings.Contains(name, "@") {
+			mongodb.Username, mongodb.Password = "", ""
+		}
+		store, err := mongo.Connect(ctx, mongodb)
+		if err != nil {
+			return nil, err
+		}
+		log := store.Log()
+		return &Source{Log: log, close: []func() error{store.Close, log.Close}}, nil
 	case strings.HasPrefix(name, "http://"):
 		address, _, _ := strings.Cut(strings.TrimPrefix(name, "http://"), "/")
 		lines, err := http.Client{Address: address}.Log(ctx, 1)
 		if err != nil {
 			return nil, err
 		}
-		return spool(ctx, name, lines, logger, read)
+		return spool(ctx, p, name, lines)
 	}
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -61,13 +74,13 @@ func Open(ctx context.Context, name string, stdin io.Reader, logger *slog.Logger
 		return nil, fmt.Errorf("open the event log: %w", err)
 	}
 	if info.IsDir() {
-		return openFolder(name, logger)
+		return openFolder(name, p.Logger)
 	}
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open the event log: %w", err)
 	}
-	return spool(ctx, name, file, logger, read)
+	return spool(ctx, p, name, file)
 }
 
 func openFolder(dir string, logger *slog.Logger) (*Source, error) {
@@ -88,7 +101,7 @@ func openFolder(dir string, logger *slog.Logger) (*Source, error) {
 }
 
 // spool keeps lines as a log in a temporary folder. Its chains are checked on the way.
-func spool(ctx context.Context, name string, lines io.ReadCloser, logger *slog.Logger, read func()) (_ *Source, err error) {
+func spool(ctx context.Context, p *program.Process, name string, lines io.ReadCloser) (_ *Source, err error) {
 	defer lines.Close()
 	dir, err := os.MkdirTemp("", "ev-replay-")
 	if err != nil {
@@ -100,12 +113,15 @@ func spool(ctx context.Context, name string, lines io.ReadCloser, logger *slog.L
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	log, err := bbolt.Open(dir, bbolt.Options{Logger: logger})
+	log, err := bbolt.Open(dir, bbolt.Options{Logger: p.Logger})
 	if err != nil {
 		return nil, err
 	}
 	s.Log, s.close = log, append(s.close, log.Close)
-	if err := fill(ctx, log, commits(name, lines), read); err != nil {
+	step := begin(p.Stderr, "read", 0)
+	err = fill(ctx, log, commits(name, lines), step.took)
+	step.end(err == nil)
+	if err != nil {
 		return nil, fmt.Errorf("read the event log: %w", err)
 	}
 	return s, nil

@@ -17,8 +17,10 @@ import (
 	"evcharging/adapters/bbolt"
 	"evcharging/adapters/jsonl"
 	"evcharging/adapters/memory"
+	"evcharging/adapters/mongo"
 	"evcharging/application/eventlog"
 	"evcharging/application/eventlog/eventlogtest"
+	"evcharging/cmd/internal/program"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,7 +57,8 @@ func lines(t *testing.T, commits []eventlog.Commit) string {
 
 func openLog(t *testing.T, name, stdin string) (*Source, error) {
 	t.Helper()
-	s, err := Open(t.Context(), name, strings.NewReader(stdin), quiet, func() {})
+	p := &program.Process{Stdin: strings.NewReader(stdin), Stdout: io.Discard, Stderr: io.Discard, Logger: quiet}
+	s, err := openSource(t.Context(), p, name, mongo.Config{})
 	if err == nil {
 		t.Cleanup(func() {
 			if err := s.Close(); err != nil {
