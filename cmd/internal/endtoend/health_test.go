@@ -21,6 +21,9 @@ func (w *world) checks(name, at string, args ...string) (status int, says string
 func (w *world) healthy(name, at string) {
 	w.t.Helper()
 	eventually(w.t, name+" is ready", func() bool {
+		if !w.answers(at, "/readyz", http.StatusOK, "ready\n") { // a process for each look is too dear
+			return false
+		}
 		status, says := w.checks(name, at)
 		return status == 0 && says == "ready\n"
 	})
@@ -30,6 +33,9 @@ func (w *world) healthy(name, at string) {
 func (w *world) unhealthy(name, at, reason string) {
 	w.t.Helper()
 	eventually(w.t, name+" is not ready: "+reason, func() bool {
+		if !w.answers(at, "/readyz", http.StatusServiceUnavailable, reason) {
+			return false
+		}
 		status, says := w.checks(name, at)
 		return status == 1 && strings.Contains(says, "not ready") && strings.Contains(says, reason)
 	})
@@ -38,20 +44,29 @@ func (w *world) unhealthy(name, at, reason string) {
 	}
 }
 
+// answers tells whether a page answers with a status and a text.
+func (w *world) answers(at, page string, status int, text string) bool {
+	is, says, err := ask(at, page)
+	return err == nil && is == status && strings.Contains(says, text)
+}
+
 // page is what answers for a page: its status and text.
 func (w *world) page(at, page string) (status int, text string) {
 	w.t.Helper()
+	status, text, err := ask(at, page)
+	must(w.t, err)
+	return status, text
+}
+
+func ask(at, page string) (status int, text string, err error) {
 	client := http.Client{Timeout: 10 * time.Second} // what Prometheus waits
 	response, err := client.Get("http://" + at + page)
 	if err != nil {
-		w.t.Fatal(err)
+		return 0, "", err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return response.StatusCode, string(body)
+	return response.StatusCode, string(body), err
 }
 
 // scraped is the value of a series, such as evcharging_ready; -1 where there is none.
