@@ -69,7 +69,8 @@
 // # The broker's state
 //
 // watch.go pings once a second over a connection of its own, says each change in one line and
-// tells whoever watches. clock.go compares clocks: of the first record sent, and of records
+// tells whoever watches. ready.go says, for health checks, whether all that is needed is
+// there. clock.go compares clocks: of the first record sent, and of records
 // that are followed. Everything that sarama and Watermill say besides is a debug line.
 //
 // # Sarama, what to know
