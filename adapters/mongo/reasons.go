@@ -11,10 +11,10 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 )
 
 // What is wrong with a database. The error that is one of these says in a sentence what
@@ -95,9 +95,11 @@ func fatal(err error) error {
 
 // health is what the driver's monitors of the servers have seen last.
 type health struct {
-	mu     sync.Mutex
-	last   error
-	failed func(error)
+	mu sync.Mutex
+	// last is the last failure, nil where an answer came after it.
+	last     error
+	answered bool
+	failed   func(error)
 }
 
 func (h *health) monitor() *event.ServerMonitor {
@@ -105,7 +107,7 @@ func (h *health) monitor() *event.ServerMonitor {
 		ServerHeartbeatFailed: func(e *event.ServerHeartbeatFailedEvent) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.last = e.Failure
+			h.last, h.answered = e.Failure, false
 			if h.failed != nil && fatal(e.Failure) != nil {
 				h.failed(e.Failure)
 			}
@@ -113,7 +115,7 @@ func (h *health) monitor() *event.ServerMonitor {
 		ServerHeartbeatSucceeded: func(*event.ServerHeartbeatSucceededEvent) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.last = nil
+			h.last, h.answered = nil, true
 		},
 	}
 }
@@ -134,7 +136,7 @@ func (h *health) notify(failed func(error)) (stop func()) {
 // reason says in a few words why no server answers.
 func (h *health) reason(err error) string {
 	h.mu.Lock()
-	last := h.last
+	last, answered := h.last, h.answered
 	h.mu.Unlock()
 	for _, err := range []error{last, err} {
 		var dns *net.DNSError
@@ -143,65 +145,28 @@ func (h *health) reason(err error) string {
 			return "connection refused"
 		case errors.As(err, &dns):
 			return dns.Name + " is not a known host"
-		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		case wasClosed(err):
 			return "the connection was closed"
 		}
 	}
-	if mongo.IsTimeout(err) {
+	var selection topology.ServerSelectionError
+	switch {
+	case errors.As(err, &selection) && answered:
+		return "it answers, but nobody is primary (is the replica set initiated, and named as in the URI?)"
+	case mongo.IsTimeout(err):
 		return errNoAnswer.Error()
 	}
 	return err.Error()
 }
 
-// waiting knows the commands that wait for an answer.
-type waiting struct {
-	mu       sync.Mutex
-	commands map[command]time.Time
+func wasClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-type command struct {
-	connection string
-	request    int64
-}
-
-func (w *waiting) monitor() *event.CommandMonitor {
-	return &event.CommandMonitor{
-		Started: func(_ context.Context, e *event.CommandStartedEvent) {
-			// A change stream's getMore waits for news, as long as it says.
-			if _, err := e.Command.LookupErr("maxTimeMS"); err == nil && e.CommandName == "getMore" {
-				return
-			}
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if w.commands == nil {
-				w.commands = map[command]time.Time{}
-			}
-			w.commands[command{e.ConnectionID, e.RequestID}] = time.Now()
-		},
-		Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) { w.done(e.CommandFinishedEvent) },
-		Failed:    func(_ context.Context, e *event.CommandFailedEvent) { w.done(e.CommandFinishedEvent) },
-	}
-}
-
-func (w *waiting) done(e event.CommandFinishedEvent) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.commands, command{e.ConnectionID, e.RequestID})
-}
-
-// Unanswered is for how long the oldest command has waited for its answer; 0 where none
-// waits. A server that hangs is noticed by it long before an operation fails.
-func (s *Store) Unanswered() time.Duration {
-	s.waiting.mu.Lock()
-	defer s.waiting.mu.Unlock()
-	var oldest time.Time
-	for _, since := range s.waiting.commands {
-		if oldest.IsZero() || since.Before(oldest) {
-			oldest = since
-		}
-	}
-	if oldest.IsZero() {
-		return 0
-	}
-	return time.Since(oldest)
+// closed tells whether the server has closed the last connection on which it was asked
+// how it is.
+func (h *health) closed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return wasClosed(h.last)
 }

@@ -3,6 +3,7 @@ package mongo
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,10 +51,12 @@ type Store struct {
 	// place is hosts and database, for people: nothing secret.
 	place    string
 	username string
-	waiting  waiting
-	health   health
-	closing  sync.Once
-	closeErr error
+	// otherwise is the client's options with TLS where it has none, and without where it has.
+	otherwise *options.ClientOptions
+	waiting   waiting
+	health    health
+	closing   sync.Once
+	closeErr  error
 }
 
 // Connect gives the store of a database, and makes what is missing there: collections,
@@ -69,7 +72,7 @@ func Connect(ctx context.Context, c Config) (*Store, error) {
 	const first, longest = 250 * time.Millisecond, 5 * time.Second
 	said := map[string]bool{} // causes may alternate
 	for pause := first; ; pause = min(2*pause, longest) {
-		err = s.prepare(ctx)
+		err = s.prepare(ctx, min(8*pause, patience))
 		if err == nil {
 			if len(said) > 0 {
 				s.logger.Info("MongoDB is reached", "at", s.place)
@@ -125,6 +128,10 @@ func newStore(c Config) (*Store, error) {
 		SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
 		SetTimeout(patience).SetConnectTimeout(patience / 2).
 		SetMonitor(s.waiting.monitor()).SetServerMonitor(s.health.monitor())
+	s.otherwise = options.Client().SetHosts(o.Hosts[:1]).SetDirect(true)
+	if o.TLSConfig == nil {
+		s.otherwise.SetTLSConfig(&tls.Config{InsecureSkipVerify: true})
+	}
 	if s.client, err = mongo.Connect(o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURI, err)
 	}
@@ -205,16 +212,39 @@ func parse(c Config) (address, error) {
 }
 
 // prepare makes what is missing in the database, and looks whether it is one to work with.
-func (s *Store) prepare(ctx context.Context) error {
-	attempt, cancel := context.WithTimeoutCause(ctx, patience/2, errNoAnswer)
+func (s *Store) prepare(ctx context.Context, limit time.Duration) error {
+	asking, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	attempt, end := context.WithCancelCause(attempt)
+	asking, end := context.WithCancelCause(asking)
 	defer end(nil)
 	defer s.health.notify(end)()
-	if err := s.replicated(attempt); err != nil {
+	err := s.replicated(asking)
+	if errors.Is(err, ErrUnreachable) && s.health.closed() {
+		err = cmp.Or(s.mismatched(ctx), err)
+	}
+	if err != nil {
 		return err
 	}
 	return s.migrate(ctx)
+}
+
+// mismatched is ErrTLS where the server speaks TLS and the URI does not ask for it, or the
+// other way round: each closes the other's connections without a word.
+func (s *Store) mismatched(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	client, err := mongo.Connect(s.otherwise)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = client.Disconnect(ctx) }()
+	switch err = client.Database("admin").RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Err(); {
+	case err != nil:
+		return nil
+	case s.otherwise.TLSConfig != nil:
+		return fmt.Errorf("%w at %s: the server wants it, so the URI has to have the option tls=true", ErrTLS, s.place)
+	}
+	return fmt.Errorf("%w at %s: the server has none, so the URI may not have the option tls=true", ErrTLS, s.place)
 }
 
 // replicated is ErrStandalone where the server is a single one.
