@@ -10,20 +10,18 @@ import (
 
 	"evcharging/adapters/http"
 	"evcharging/adapters/kafka"
-	"evcharging/adapters/prometheus"
 	"evcharging/cmd/internal/health"
 )
 
 // vitals is what health and metrics may ask while the parts of a node come up and go.
 type vitals struct {
+	began time.Time
 	pulse health.Pulse
 	// phase is what the node is doing before it works, and when it stops; nil while it works.
 	phase     atomic.Pointer[string]
 	store     atomic.Pointer[store]
 	transport atomic.Pointer[kafka.Transport]
 	feed      atomic.Pointer[feed]
-	// documents is how the documents of MongoDB stand; nil where there are none.
-	documents atomic.Pointer[func() prometheus.Documents]
 }
 
 // The phases of a start, and the end.

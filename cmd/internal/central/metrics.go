@@ -47,12 +47,22 @@ func (n *Node) standing(ctx context.Context) prometheus.Standing {
 			string(chargingpoint.Disconnected): seen.Counts.Disconnected,
 		}
 	}
-	if documents := n.vitals.documents.Load(); documents != nil {
-		stand := (*documents)()
-		s.Documents = &stand
-	}
+	s.Documents = n.documentsStand()
 	asked.Wait()
 	return s
+}
+
+// documentsStand is how the documents of MongoDB stand, nil where none are kept. Where it has
+// not answered since the start, all changes since then wait.
+func (n *Node) documentsStand() *prometheus.Documents {
+	if documents := n.documents.Load(); documents != nil {
+		stats := documents.Stats()
+		return &prometheus.Documents{Delay: stats.Delay, Stale: stats.Stale, Mended: stats.Mended}
+	}
+	if n.config.Mongo.URI == "" {
+		return nil
+	}
+	return &prometheus.Documents{Delay: time.Since(n.vitals.began)}
 }
 
 // lag is how many records wait that the groups have not committed, by topic; a topic of

@@ -88,7 +88,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	config.Mongo.Logger = config.Logger
 	n := &Node{
 		config: config, logger: config.Logger,
-		listening: &memory.Listening{}, ignored: &memory.Ignored{},
+		listening: &memory.Listening{}, ignored: &memory.Ignored{}, vitals: vitals{began: time.Now()},
 		failed: make(chan error, 1), warnings: map[string]string{},
 		stopReading: func() {}, stopRest: func() {},
 	}
