@@ -12,9 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"evcharging/application/central"
-	"evcharging/application/eventlog"
 	"evcharging/domain"
-	"evcharging/domain/session"
 )
 
 // running runs projections until the test ends, in virtual time.
@@ -343,5 +341,3 @@ func TestDamageInALogElsewhereStopsNothingElse(t *testing.T) {
 		t.Error("the damaged session has a document")
 	}
 }
-
-var _ = []any{eventlog.ErrDamaged, session.New}

@@ -47,7 +47,7 @@ type history struct {
 // newHistory is a network in which nothing has happened. choose gives a number below n.
 func newHistory(t tester, choose func(n int) int) *history {
 	return &history{
-		tester: t, log: &partLog{streams: map[eventlog.Stream][]place{}, damaged: map[eventlog.Stream]bool{}}, choose: choose, now: begin,
+		tester: t, log: &partLog{streams: map[eventlog.Stream][]partAt{}, damaged: map[eventlog.Stream]bool{}}, choose: choose, now: begin,
 		points: map[domain.PointID]*chargingpoint.Point{}, sessions: map[domain.SessionID]*session.Session{},
 		versions: map[eventlog.Stream]eventlog.Version{},
 	}
@@ -234,25 +234,25 @@ func must(t tester, err error) {
 type partLog struct {
 	mu      sync.Mutex
 	commits [][]central.Part
-	streams map[eventlog.Stream][]place
+	streams map[eventlog.Stream][]partAt
 	damaged map[eventlog.Stream]bool
 	away    error
 	reads   int
 }
 
-// place is where a part is.
-type place struct{ commit, part int }
+// partAt is where a part is.
+type partAt struct{ commit, part int }
 
 func (l *partLog) append(parts []central.Part) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, p := range parts {
-		l.streams[p.Stream] = append(l.streams[p.Stream], place{len(l.commits), i})
+		l.streams[p.Stream] = append(l.streams[p.Stream], partAt{len(l.commits), i})
 	}
 	l.commits = append(l.commits, parts)
 }
 
-func (l *partLog) at(p place) central.Part { return l.commits[p.commit][p.part] }
+func (l *partLog) at(p partAt) central.Part { return l.commits[p.commit][p.part] }
 
 // setAway makes every read fail, or with nil succeed again.
 func (l *partLog) setAway(err error) {
@@ -262,7 +262,7 @@ func (l *partLog) setAway(err error) {
 }
 
 // read is a stream's parts from a version on.
-func (l *partLog) read(stream eventlog.Stream, from eventlog.Version) (parts []central.Part, at []place, err error) {
+func (l *partLog) read(stream eventlog.Stream, from eventlog.Version) (parts []central.Part, at []partAt, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reads++
@@ -338,7 +338,7 @@ func (l *partLog) All(_ context.Context, from eventlog.Position) iter.Seq2[event
 				if l.isDamaged(parts[i].Stream) {
 					damage = &eventlog.DamagedError{Where: "the test's log", Position: n, Stream: parts[i].Stream, Reason: errors.New("a bit is wrong")}
 				}
-				c.Parts = append(c.Parts, l.stored(place{int(n - 1), i}))
+				c.Parts = append(c.Parts, l.stored(partAt{int(n - 1), i}))
 			}
 			if damage != nil {
 				yield(eventlog.Positioned{}, damage)
@@ -358,7 +358,7 @@ func (l *partLog) isDamaged(stream eventlog.Stream) bool {
 }
 
 // stored is a part as a log has it: its text says where the part is.
-func (l *partLog) stored(at place) eventlog.Part {
+func (l *partLog) stored(at partAt) eventlog.Part {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.at(at)
@@ -382,7 +382,7 @@ func (l *partLog) stored(at place) eventlog.Part {
 
 // Decode is what a codec does.
 func (l *partLog) Decode(p eventlog.Part) (central.Part, error) {
-	var at place
+	var at partAt
 	if _, err := fmt.Sscan(string(p.Body), &at.commit, &at.part); err != nil {
 		return central.Part{}, err
 	}

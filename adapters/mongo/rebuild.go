@@ -29,7 +29,8 @@ type Source interface {
 type Rebuilt struct {
 	// Commits and Events were read.
 	Commits, Events uint64
-	// Written documents were missing or said something else, Unchanged ones said it already.
+	// Written documents were missing or said something else, Unchanged ones said it already. A
+	// session that was revised long after its close may count twice.
 	Written, Unchanged uint64
 	// Stale is how many streams' documents could not be made, by reason, as in ProjectionStats.
 	Stale map[string]int
