@@ -187,3 +187,33 @@ func TestThePointsAndTheDriversHealth(t *testing.T) {
 		w.healthy(name, at)
 	}
 }
+
+func TestCentralsHealthBeforeWhileAndAfterTheDatabaseIsAway(t *testing.T) {
+	needsMongo(t)
+	t.Parallel()
+	w := newWorld(t)
+	c := &central{w: w, port: freePort(t), pages: "127.0.0.1:" + freePort(t), args: w.log()}
+	must(t, w.database.stop())
+	c.spawn()
+	w.unhealthy("ev-central", c.pages, "waiting for the event log")
+	w.starts(w.database)
+	w.healthy("ev-central", c.pages)
+	must(t, w.database.stop())
+	w.unhealthy("ev-central", c.pages, "the event log's store does not answer")
+	if up := w.scraped(c.pages, "evcharging_store_up"); up != 0 {
+		t.Errorf("evcharging_store_up is %v without a database", up)
+	}
+	w.starts(w.database)
+	w.healthy("ev-central", c.pages)
+	if up := w.scraped(c.pages, "evcharging_store_up"); up != 1 {
+		t.Errorf("evcharging_store_up is %v with a database", up)
+	}
+	if delay := w.scraped(c.pages, "evcharging_projection_delay_seconds"); delay < 0 {
+		t.Error("the delay of the documents is not measured")
+	}
+
+	must(t, w.database.pause())
+	w.unhealthy("ev-central", c.pages, "the event log's store does not answer")
+	must(t, w.database.resume())
+	w.healthy("ev-central", c.pages)
+}
