@@ -120,6 +120,11 @@ func (t *Transport) tryDial() (*link, error) {
 	if err == nil {
 		return &link{client: client, producer: producer}, nil
 	}
+	if errors.Is(err, sarama.ErrClusterAuthorizationFailed) { // it may write nothing: say what it should
+		if missing := t.permission(client); missing != nil {
+			err = missing
+		}
+	}
 	var named []string
 	for _, b := range client.Brokers() {
 		named = append(named, b.Addr())

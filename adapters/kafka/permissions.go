@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,65 +27,78 @@ const (
 	Operator
 )
 
-// needs are what a role can't do without. What else it may use, such as an Engine the
-// requests that are typed there, fails with ErrDenied when it is used.
-type needs struct{ read, write []record }
-
-var needsOf = map[Role]needs{
-	Central:  {read: centralReads, write: []record{commands, auth, start, ticket, state, control}},
-	Engine:   {read: []record{commands, start}, write: []record{telemetry, done}},
-	Monitor:  {write: []record{register, health}},
-	Driver:   {read: []record{auth, telemetry, done, ticket}, write: []record{request}},
-	Operator: {read: []record{auth, state}, write: []record{control}},
+// needs are the topics that the role can't do without. What else it may use, such as an
+// Engine the requests that are typed there, fails with ErrDenied when it is used.
+func (t *Transport) needs() (read, write []string) {
+	names := t.Topics()
+	switch t.role {
+	case Central:
+		read = append(names.CentralReads(), names.Auth, names.State, DeadLetters(names.Control))
+		write = []string{names.Commands, names.Auth, names.Start, names.Ticket, names.State, names.Control}
+		for _, topic := range names.CentralReads() {
+			write = append(write, DeadLetters(topic))
+		}
+	case Engine:
+		read, write = []string{names.Commands, names.Start}, []string{names.Telemetry, names.Done}
+	case Monitor:
+		write = []string{names.Register, names.Health}
+	case Driver:
+		read, write = []string{names.Request, names.Auth, names.Telemetry, names.Done, names.Ticket}, []string{names.Request}
+	case Operator:
+		read, write = []string{names.Auth, names.State, DeadLetters(names.Control)}, []string{names.Control}
+	case Nobody:
+	}
+	return read, write
 }
 
-// askPermission is nil where the broker permits what a role needs, or can't say yet:
+// askPermission is nil where the broker permits what the role needs, or can't say yet:
 // whether a topic may be used that does not exist. Else it is ErrDenied with all that
 // is missing, or the error of asking.
-func (t *Transport) askPermission(ctx context.Context, role Role) error {
-	need := needsOf[role]
-	wanted := map[string]sarama.AclOperation{}
-	var topics []string
-	for _, r := range need.read {
-		wanted[t.names[r]] |= 1 << sarama.AclOperationRead
-	}
-	for _, r := range need.write {
-		wanted[t.names[r]] |= 1 << sarama.AclOperationWrite
-	}
-	if len(wanted) == 0 {
+func (t *Transport) askPermission(ctx context.Context) error {
+	return t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error { return t.permission(client) })
+}
+
+func (t *Transport) permission(client sarama.Client) error {
+	read, write := t.needs()
+	topics := slices.Concat(read, write)
+	if len(topics) == 0 {
 		return nil
 	}
-	for _, name := range t.names { // in the contract's order
-		if wanted[name] != 0 {
-			topics = append(topics, name)
+	request := sarama.NewMetadataRequest(client.Config().Version, topics)
+	request.IncludeTopicAuthorizedOperations = true
+	broker, err := client.Controller()
+	if err != nil {
+		return t.explain("", err)
+	}
+	answer, err := broker.GetMetadata(request)
+	if err != nil {
+		return t.explain("", err)
+	}
+	permitted := make(map[string]sarama.AclOperation)
+	for _, topic := range answer.Topics {
+		switch {
+		case errors.Is(topic.Err, sarama.ErrTopicAuthorizationFailed):
+			permitted[topic.Name] = 0
+		case errors.Is(topic.Err, sarama.ErrNoError) && answer.Version >= 8 && topic.TopicAuthorizedOperations != math.MinInt32:
+			permitted[topic.Name] = sarama.AclOperation(topic.TopicAuthorizedOperations)
 		}
 	}
 	var missing []string
-	err := t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error {
-		request := sarama.NewMetadataRequest(client.Config().Version, topics)
-		request.IncludeTopicAuthorizedOperations = true
-		broker, err := client.Controller()
-		if err != nil {
-			return t.explain("", err)
+	look := func(verb string, operation sarama.AclOperation, topics []string) {
+		topics = slices.DeleteFunc(topics, func(topic string) bool {
+			operations, known := permitted[topic]
+			return !known || operations&(1<<operation) != 0
+		})
+		if len(topics) > 0 {
+			missing = append(missing, verb+" "+strings.Join(topics, ", "))
 		}
-		answer, err := broker.GetMetadata(request)
-		if err != nil {
-			return t.explain("", err)
-		}
-		for _, topic := range answer.Topics {
-			switch {
-			case errors.Is(topic.Err, sarama.ErrTopicAuthorizationFailed):
-				missing = append(missing, lacking(topic.Name, wanted[topic.Name], 0)...)
-			case errors.Is(topic.Err, sarama.ErrNoError) && answer.Version >= 8 && topic.TopicAuthorizedOperations != math.MinInt32:
-				missing = append(missing, lacking(topic.Name, wanted[topic.Name], sarama.AclOperation(topic.TopicAuthorizedOperations))...)
-			}
-		}
-		return nil
-	})
-	if err == nil && len(missing) > 0 {
-		err = t.deniedTo(strings.Join(missing, ", "))
 	}
-	return err
+	look("read", sarama.AclOperationRead, read)
+	look("write", sarama.AclOperationWrite, write)
+	if len(missing) > 0 {
+		return t.deniedTo(strings.Join(missing, ", nor "))
+	}
+	return nil
 }
 
 // askForGroup is nil where the broker permits to read in a consumer group. Else it is
@@ -92,7 +106,11 @@ func (t *Transport) askPermission(ctx context.Context, role Role) error {
 func (t *Transport) askForGroup(ctx context.Context, group string) error {
 	return t.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) error {
 		about := "the group " + group
+		denied := t.deniedTo("read in " + about)
 		broker, err := client.Coordinator(group)
+		if errors.Is(err, sarama.ErrGroupAuthorizationFailed) {
+			return denied
+		}
 		if err != nil {
 			return t.explain(about, err)
 		}
@@ -105,7 +123,7 @@ func (t *Transport) askForGroup(ctx context.Context, group string) error {
 			switch permitted := sarama.AclOperation(g.AuthorizedOperations); {
 			case errors.Is(g.Err, sarama.ErrGroupAuthorizationFailed),
 				answer.Version >= 3 && g.AuthorizedOperations != math.MinInt32 && permitted&(1<<sarama.AclOperationRead) == 0:
-				return t.deniedTo("read in " + about)
+				return denied
 			}
 		}
 		return nil

@@ -158,7 +158,7 @@ func (t *Transport) deadLetter(ctx context.Context, m *sarama.ConsumerMessage, r
 		t.log.Error("a record can't be understood, and its dead-letter topic takes not even the beginning of it: it is lost",
 			"topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "reason", why, "error", err)
 		return nil
-	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
+	case errors.Is(err, errNoTopic):
 		return errors.Join(err, t.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) error {
 			return t.ensure(client, admin, map[string]wantedTopic{letter.Topic: deadLetterTopic})
 		}))

@@ -110,7 +110,7 @@ func (t *Transport) EnsureTopics(ctx context.Context) error {
 	err := t.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) error { return t.ensure(client, admin, wanted) })
 	t.readTrust()
 	if err == nil {
-		err = t.askPermission(ctx, t.role) // some may not have been there before
+		err = t.askPermission(ctx) // some may not have been there before
 	}
 	return err
 }

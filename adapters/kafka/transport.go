@@ -82,6 +82,9 @@ var (
 	ErrClosed = errors.New("the connection to Kafka is closed")
 )
 
+// errNoTopic ends what is said of a topic.
+var errNoTopic = errors.New("does not exist")
+
 const (
 	dialTimeout = 3 * time.Second
 	// ioTimeout is more than any request may take, a fetch that waits for records too.
@@ -98,10 +101,13 @@ func init() {
 	metrics.UseNilMetrics = true
 }
 
-// Connect connects to Kafka. While no broker answers it tries again with growing pauses
-// until ctx ends; then the error is ErrUnreachable with the last reason, or that of ctx.
+// Connect connects to Kafka. While no broker answers, or none is ready, it tries again with
+// growing pauses until ctx ends; then the error is ErrUnreachable or ErrUnready with the last
+// reason, or that of ctx. What no repetition mends is an error at once: ErrDenied, also where
+// the broker does not permit what the program's role needs, ErrTLS, ErrRefused, and a
+// configuration that can't be.
 func Connect(ctx context.Context, c Config) (*Transport, error) {
-	t := &Transport{brokers: c.Brokers, id: c.ClientID, log: c.Logger, told: c.DeadLettered}
+	t := &Transport{brokers: c.Brokers, id: c.ClientID, log: c.Logger, security: c.Security, role: c.Role, told: c.DeadLettered}
 	if len(t.brokers) == 0 {
 		return nil, errors.New("no address of a Kafka broker is given: set --kafka, such as 127.0.0.1:9092")
 	}
@@ -139,7 +145,7 @@ func Connect(ctx context.Context, c Config) (*Transport, error) {
 		t.unlink()
 		return nil, err
 	}
-	if err := t.askPermission(ctx, t.role); errors.Is(err, ErrDenied) {
+	if err := t.askPermission(ctx); errors.Is(err, ErrDenied) {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.readTrust()
@@ -221,7 +227,7 @@ func (t *Transport) explain(about string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w in time: no answer from %s: %w", ErrUnreachable, brokers, err)
 	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
-		return fmt.Errorf("the topic %s does not exist: start Central, which creates it: %w", about, sarama.ErrUnknownTopicOrPartition)
+		return fmt.Errorf("the topic %s %w: start Central, which creates it", about, errNoTopic)
 	case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrGroupAuthorizationFailed):
 		return t.deniedTo("use " + about)
 	case errors.Is(err, sarama.ErrClusterAuthorizationFailed):
