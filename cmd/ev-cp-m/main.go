@@ -100,13 +100,6 @@ func readSecret(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	secret := strings.TrimSpace(string(text))
-	if secret == "" || strings.ContainsAny(secret, "\r\n") {
-		return "", errors.New(path + " should hold one line, the point's secret")
-	}
-	return secret, nil
+	secret, err := program.ReadSecret(path)
+	return strings.TrimSpace(secret), err // it is a word
 }
