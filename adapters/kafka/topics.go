@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -222,6 +223,7 @@ func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTop
 		return t.explain("", err)
 	}
 	var hidden []string
+	changed := make(map[string]wantedTopic)
 	type setting struct{ key, value string }
 	refused, why := make(map[setting][]string), make(map[setting]error)
 	for name, w := range wanted {
@@ -244,7 +246,9 @@ func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTop
 				s := setting{key, *c.Value}
 				refused[s], why[s] = append(refused[s], name), err
 			}
+			continue
 		}
+		changed[name] = w
 	}
 	for s, topics := range refused {
 		consequence := ""
@@ -255,6 +259,29 @@ func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTop
 	}
 	if len(hidden) > 0 {
 		t.log.Warn("the settings of topics may not be seen: permit DescribeConfigs; until then the age of their records is judged by nobody", "topics", listed(hidden))
+	}
+	return t.awaitSettings(admin, changed)
+}
+
+// awaitSettings waits until settings that were just changed are told by the broker, which
+// learns of them a moment later: whose time the topics have is asked once, see readTrust.
+func (t *Transport) awaitSettings(admin sarama.ClusterAdmin, changed map[string]wantedTopic) error {
+	for p := (pauses{}); len(changed) > 0 && p.next < longestPause; {
+		settings, err := describe(admin, changed)
+		if err != nil {
+			return t.explain("", err)
+		}
+		maps.DeleteFunc(changed, func(name string, w wantedTopic) bool {
+			for key, value := range w.settings {
+				if !suffices(key, settings[name][key], value) {
+					return false
+				}
+			}
+			return true
+		})
+		if len(changed) > 0 && !p.wait(t.life.Done(), nil) {
+			return ErrClosed
+		}
 	}
 	return nil
 }
