@@ -196,13 +196,8 @@ func TestADocumentThatIsRefusedForGoodStopsNothing(t *testing.T) {
 	w.point(c, "CP-001", "--battery", "0.02")
 	w.listen("ev.supply.ticket")
 	database := w.look().Database(ours)
-	validate := func(rule bson.M) {
-		t.Helper()
-		must(t, database.RunCommand(t.Context(), bson.D{
-			{Key: "collMod", Value: "sessions"}, {Key: "validator", Value: rule}, {Key: "validationAction", Value: "error"},
-		}).Err())
-	}
-	validate(bson.M{"driver_id": bson.M{"$ne": "D-REFUSED"}})
+	must(t, database.CreateCollection(t.Context(), "sessions", options.CreateCollection().
+		SetValidator(bson.M{"driver_id": bson.M{"$ne": "D-REFUSED"}}).SetValidationAction("error")))
 	for _, id := range []string{"D-1", "D-REFUSED", "D-2"} {
 		driver := w.run("ev-driver", "--driver-id", id, "--cp", "CP-001")
 		if status := driver.wait(patience); status != 0 {
@@ -228,6 +223,6 @@ func TestADocumentThatIsRefusedForGoodStopsNothing(t *testing.T) {
 		t.Errorf("no metric tells of a stale document:\n%s", text)
 	}
 	w.audit(c)
-	validate(bson.M{})
+	must(t, database.RunCommand(t.Context(), bson.D{{Key: "collMod", Value: "sessions"}, {Key: "validator", Value: bson.M{}}}).Err())
 	w.areReplayed(c)
 }

@@ -72,6 +72,22 @@ func (w *world) timestamps(topic, who string) {
 	if err != nil {
 		w.t.Fatal("alter the topic:", err)
 	}
+	// A broker may take a while until it does so. What is sent to see it is nothing to anybody.
+	eventually(w.t, topic+" has the time of "+who, func() bool {
+		now := time.Now()
+		w.produce(kafka.Message{Topic: topic, Value: []byte("a try"), Time: now.Add(-time.Hour)})
+		since, err := w.client.ListOffsets(w.t.Context(), &kafka.ListOffsetsRequest{
+			Topics: map[string][]kafka.OffsetRequest{topic: {kafka.TimeOffsetOf(0, now)}},
+		})
+		if err != nil {
+			return false
+		}
+		found := false
+		for offset := range since.Topics[topic][0].Offsets {
+			found = found || offset >= 0
+		}
+		return found == (who == "LogAppendTime")
+	})
 }
 
 // referencePoint registers a point as the reference's Monitor does, and waits until it is free.

@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // realServers tells that each world runs on a real Apache Kafka, a process of its own:
@@ -183,77 +186,40 @@ func borrowBroker(t *testing.T) *external {
 	return b
 }
 
-// clean deletes all groups and topics.
+// clean deletes all groups, those too whose members were killed, and all topics.
 func (s *external) clean() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	connections := &kafka.Transport{}
-	defer connections.CloseIdleConnections()
-	client := &kafka.Client{Addr: kafka.TCP(s.address()), Timeout: 5 * time.Second, Transport: connections}
-	if err := deleteGroups(ctx, client); err != nil {
-		return err
-	}
-	metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{})
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.address()))
 	if err != nil {
 		return err
 	}
-	var topics []string
-	for _, t := range metadata.Topics {
-		if !t.Internal {
-			topics = append(topics, t.Name)
-		}
-	}
-	if len(topics) == 0 {
-		return nil
-	}
-	deleted, err := client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: topics})
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	groups, err := admin.DescribeGroups(ctx)
 	if err != nil {
 		return err
 	}
-	for _, err := range deleted.Errors {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// deleteGroups deletes all groups, those too whose members were killed.
-func deleteGroups(ctx context.Context, client *kafka.Client) error {
-	listed, err := client.ListGroups(ctx, &kafka.ListGroupsRequest{})
-	if err == nil {
-		err = listed.Error
-	}
-	if err != nil || len(listed.Groups) == 0 {
-		return err
-	}
-	var ids []string
-	for _, g := range listed.Groups {
-		ids = append(ids, g.GroupID)
-	}
-	described, err := client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: ids})
-	if err != nil {
-		return err
-	}
-	for _, g := range described.Groups {
+	for _, g := range groups {
+		leave := kmsg.NewPtrLeaveGroupRequest()
+		leave.Group = g.Group
 		for _, m := range g.Members {
-			left, err := client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{GroupID: g.GroupID, Members: []kafka.LeaveGroupRequestMember{{ID: m.MemberID}}})
-			if err == nil {
-				err = left.Error
-			}
-			if err != nil {
-				return err
-			}
+			leave.Members = append(leave.Members, kmsg.LeaveGroupRequestMember{MemberID: m.MemberID})
 		}
-	}
-	deleted, err := client.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: ids})
-	if err != nil {
-		return err
-	}
-	for _, err := range deleted.Errors {
-		if err != nil {
+		if _, err := leave.RequestWith(ctx, client); err != nil && len(leave.Members) > 0 {
 			return err
 		}
 	}
-	return nil
+	if len(groups) > 0 {
+		deleted, err := admin.DeleteGroups(ctx, groups.Names()...)
+		if err = errors.Join(err, deleted.Error()); err != nil {
+			return err
+		}
+	}
+	topics, err := admin.ListTopics(ctx)
+	if err != nil || len(topics) == 0 {
+		return err
+	}
+	deleted, err := admin.DeleteTopics(ctx, topics.Names()...)
+	return errors.Join(err, deleted.Error())
 }

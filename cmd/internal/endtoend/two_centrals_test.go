@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"evcharging/domain"
 )
@@ -36,21 +38,26 @@ func (w *world) agree(a, b *central) {
 	eventually(w.t, "two Centrals show the same states", func() bool { return maps.Equal(states(a), states(b)) })
 }
 
-// shared checks that the members of Central's group for a topic are so many, and that each
-// reads some of its partitions.
+// shared waits until the group that reads a topic for Central has so many members, each with
+// some of its partitions.
 func (w *world) shared(topic string, members int) {
 	w.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka))
+	must(w.t, err)
+	defer client.Close()
+	group := "ev-central." + topic
 	eventually(w.t, fmt.Sprintf("%d Centrals share %s", members, topic), func() bool {
-		described, err := w.client.DescribeGroups(w.t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{"ev-central." + topic}})
-		if err != nil || len(described.Groups) != 1 || len(described.Groups[0].Members) != members {
+		described, err := kadm.NewClient(client).DescribeGroups(w.t.Context(), group)
+		if err != nil || described[group].State != "Stable" || len(described[group].Members) != members {
 			return false
 		}
-		for _, m := range described.Groups[0].Members {
-			if len(m.MemberAssignments.Topics) == 0 {
+		for _, m := range described[group].Members {
+			reads, ok := m.Assigned.AsConsumer()
+			if !ok || len(reads.Topics) != 1 || len(reads.Topics[0].Partitions) == 0 {
 				return false
 			}
 		}
-		return described.Groups[0].GroupState == "Stable"
+		return true
 	})
 }
 
