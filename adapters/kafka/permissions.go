@@ -162,13 +162,16 @@ type refusals struct {
 	last map[string]time.Time
 }
 
+// toConnect is what somebody is denied who is not let in.
+const toConnect = "connect"
+
 // refusalLasts is for how long a denial counts. Readers try again every two seconds.
 const refusalLasts = 10 * time.Second
 
 // refuse says, once while it lasts, that a reader was denied its topic or group, or was not
 // let in at all. Other errors are nobody's business here: they pass, or the watch says them.
 func (t *Transport) refuse(topic, group string, err error) {
-	what := "connect"
+	what := toConnect
 	switch {
 	case errors.Is(err, sarama.ErrTopicAuthorizationFailed):
 		what = "read " + topic
@@ -181,13 +184,14 @@ func (t *Transport) refuse(topic, group string, err error) {
 			return
 		}
 	}
+	watched := what == toConnect && t.isDenied()
 	r := &t.refusals
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last == nil {
 		r.last = make(map[string]time.Time)
 	}
-	if _, known := r.last[what]; !known {
+	if _, known := r.last[what]; !known && !watched {
 		t.log.Warn(err.Error() + "; trying again")
 	}
 	r.last[what] = time.Now()
@@ -211,4 +215,12 @@ func (t *Transport) refused() bool {
 	t.refusals.mu.Lock()
 	defer t.refusals.mu.Unlock()
 	return len(t.refusals.last) > 0
+}
+
+// turnedAway tells whether readers are not let in at all, and have said so.
+func (t *Transport) turnedAway() bool {
+	t.refusals.mu.Lock()
+	defer t.refusals.mu.Unlock()
+	_, denied := t.refusals.last[toConnect]
+	return denied
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"evcharging/application/message"
+	"evcharging/domain"
 )
 
 // authority signs certificates, which are made anew by each run.
@@ -165,48 +166,51 @@ func TestSecuredConnections(t *testing.T) {
 		"TLS, certificate, user": {append(users(aUser, aSecret), kfake.TLS(ca.asking(t))), Security{Username: aUser, Password: aSecret, TLS: ca.believing(ca.signs(t, "client", tomorrow()))}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cluster := startKafka(t, test.broker...)
-			log := new(lines)
-			tr, err := Connect(t.Context(), Config{Brokers: cluster.ListenAddrs(), Security: test.security, Role: Central, Logger: log.logger()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer tr.Close()
-			if err := tr.EnsureTopics(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			alone, together := make(chan message.Received, 9), make(chan message.Received, 9)
-			topics := []string{tr.Topics().Health}
-			ready := following(t, tr, topics, 1, func(_ context.Context, r message.Received) { alone <- r })
-			receive(t, "ready", ready)
-			stop := inGroup(t, tr, "g", topics, func(_ context.Context, r message.Received) error {
-				together <- r
-				return nil
-			})
-			if err := tr.Send(t.Context(), message.Health{Point: "CP-001", Status: message.HealthOK}); err != nil {
-				t.Fatal(err)
-			}
-			receive(t, "the report, alone", alone)
-			receive(t, "the report, in a group", together)
-			if _, ok := tr.timeOf(topics[0], partitionOf(cluster, topics[0]), 0); !ok {
-				t.Error("the record's time can't be read")
-			}
-			stop()
-			if strings.Contains(log.String(), "level=WARN") {
-				t.Errorf("the log is\n%s", log)
-			}
+			exercise(t, startKafka(t, test.broker...).ListenAddrs()[0], test.security, 0)
 		})
 	}
 }
 
-// partitionOf is the first partition of a topic that has a record.
-func partitionOf(cluster *kfake.Cluster, topic string) int32 {
-	for _, p := range cluster.PartitionInfos(topic) {
-		if p.HighWatermark > 0 {
-			return p.Partition
-		}
+// exercise uses each kind of connection, for a while.
+func exercise(t *testing.T, addr string, security Security, while time.Duration) {
+	t.Helper()
+	log := new(lines)
+	ctx, cancel := context.WithTimeout(t.Context(), patience+while)
+	defer cancel()
+	tr, err := Connect(ctx, Config{Brokers: []string{addr}, Security: security, Role: Central, Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return -1
+	defer tr.Close()
+	if err := tr.EnsureTopics(ctx); err != nil {
+		t.Fatal(err)
+	}
+	alone, together := make(chan message.Received, 9), make(chan message.Received, 9)
+	topics := []string{tr.Topics().Health}
+	ready := following(t, tr, topics, domain.At(time.Now()), func(_ context.Context, r message.Received) { alone <- r })
+	receive(t, "ready", ready)
+	stop := inGroup(t, tr, "g", topics, func(_ context.Context, r message.Received) error {
+		together <- r
+		return nil
+	})
+	for begun := time.Now(); ; {
+		if err := tr.Send(ctx, message.Health{Point: "CP-001", Status: message.HealthOK}); err != nil {
+			t.Fatal(err)
+		}
+		source := receive(t, "the report, alone", alone).Source
+		receive(t, "the report, in a group", together)
+		if time.Since(begun) < while {
+			continue
+		}
+		if _, ok := tr.timeOf(topics[0], source.Partition, source.Offset); !ok {
+			t.Error("the record's time can't be read")
+		}
+		break
+	}
+	stop()
+	if strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("the log is\n%s", log)
+	}
 }
 
 // What is wrong is one sentence, at once, and no time-out.
@@ -222,7 +226,7 @@ func TestConnectionsThatCannotBeSecured(t *testing.T) {
 		broker   []kfake.Opt
 		security Security
 		want     error
-		says     string // ADDR stands for the broker's address
+		says     string
 	}{
 		"a wrong password, SCRAM-SHA-512": {
 			users(aUser, "another"), as(aUser, aSecret, "", nil), ErrDenied,
@@ -258,21 +262,27 @@ func TestConnectionsThatCannotBeSecured(t *testing.T) {
 				start = startSensible
 			}
 			cluster := start(t, test.broker...)
-			begun := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			_, err := Connect(ctx, Config{Brokers: cluster.ListenAddrs(), Security: test.security})
-			if took := time.Since(begun); took > patience/2 {
-				t.Errorf("it took %s", took)
-			}
-			want := fmt.Sprintf("%v: %s", test.want, strings.ReplaceAll(test.says, "ADDR", cluster.ListenAddrs()[0]))
-			if strings.HasPrefix(test.says, "does not") || strings.HasPrefix(test.says, "is signed") || strings.HasPrefix(test.says, "to ") {
-				want = test.says
-			}
-			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), aSecret) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("the error is %v, want %s", err, want)
-			}
+			cantConnect(t, cluster.ListenAddrs()[0], test.security, test.want, test.says)
 		})
+	}
+}
+
+// cantConnect is how a connection fails that can't be: at once, for a reason, in a sentence. ADDR stands
+// in it for the broker's address.
+func cantConnect(t *testing.T, addr string, security Security, reason error, says string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	begun := time.Now()
+	_, err := Connect(ctx, Config{Brokers: []string{addr}, Security: security})
+	if took := time.Since(begun); took > patience/2 {
+		t.Errorf("it took %s", took)
+	}
+	t.Log(err)
+	says = strings.ReplaceAll(says, "ADDR", addr)
+	if !errors.Is(err, reason) || !strings.HasPrefix(err.Error(), reason.Error()+": ") || !strings.Contains(err.Error(), says) ||
+		strings.Contains(err.Error(), aSecret) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("the error is %v, want %v: %s", err, reason, says)
 	}
 }
 

@@ -105,7 +105,9 @@ func (t *Transport) heard(err error) (back bool) {
 	}
 	w.down = err
 	if err != nil {
-		t.log.Warn(err.Error() + "; trying again")
+		if !isLasting(err) || !t.turnedAway() {
+			t.log.Warn(err.Error() + "; trying again")
+		}
 	} else {
 		t.log.Info("Kafka is reached again", "brokers", t.brokers)
 	}
@@ -117,6 +119,13 @@ func (t *Transport) heard(err error) (back bool) {
 		latest <- news{err}
 	}
 	return err == nil
+}
+
+// isDenied tells whether the broker does not let the program in, as far as the watch knows.
+func (t *Transport) isDenied() bool {
+	t.watch.mu.Lock()
+	defer t.watch.mu.Unlock()
+	return isLasting(t.watch.down)
 }
 
 // Unanswered is for how long the broker has owed an answer to a ping; 0 where it owes none.

@@ -123,7 +123,7 @@ func ReadSecret(path string) (string, error) {
 		return "", err
 	}
 	secret := strings.TrimRight(string(text), "\r\n")
-	if secret == "" || strings.ContainsAny(secret, "\r\n") {
+	if strings.TrimSpace(secret) == "" || strings.ContainsAny(secret, "\r\n") {
 		return "", errors.New(path + " should hold one line, the secret")
 	}
 	return secret, nil

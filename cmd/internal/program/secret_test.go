@@ -53,7 +53,7 @@ func inVault(t *testing.T, env map[string]string, dotenv string) {
 		t.Setenv(name, value)
 	}
 	for name, text := range map[string]string{
-		"secret": theSecret + "\n", "windows": theSecret + "\r\n", "bare": theSecret, "empty": "\n", "two": "a\nb\n",
+		"secret": theSecret + "\n", "windows": theSecret + "\r\n", "bare": theSecret, "empty": " \n", "two": "a\nb\n",
 		"uri": "mongodb://127.0.0.1:1/db\n", "no-uri": theSecret,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
