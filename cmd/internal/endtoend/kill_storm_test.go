@@ -192,6 +192,7 @@ func TestAStormOfKillsLosesNothing(t *testing.T) {
 	a := w.audit(central)
 	if len(s.centrals) > 1 {
 		w.agree(s.centrals[0], s.centrals[1])
+		w.areReplayed(central)
 	}
 	granted, refused, revised := 0, 0, 0
 	reasons := map[string]int{}

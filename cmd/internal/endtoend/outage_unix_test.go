@@ -81,6 +81,9 @@ func TestAnOutageInRunningSuppliesLosesNothing(t *testing.T) {
 			n := network{world: newWorld(t)}
 			w := n.world
 			limits := []string{"--silence", "20s", "--take-up", "20s"}
+			if test.two { // the other one goes on listening
+				limits = []string{"--silence", "20s", "--take-up", "3m"}
+			}
 			n.c = w.central(limits...)
 			if test.two {
 				n.other = w.central(limits...)

@@ -22,9 +22,9 @@ import (
 // EV_TEST_SERVERS=real. Otherwise its broker is embedded in the tests' process.
 func realServers() bool { return os.Getenv("EV_TEST_SERVERS") == "real" }
 
-// logInMongo tells that, on real servers, the Centrals of each world keep their log in a
-// database server, a process of its own: EV_TEST_LOG=mongo. Otherwise they embed it.
-func logInMongo() bool { return realServers() && os.Getenv("EV_TEST_LOG") == "mongo" }
+// logInMongo tells that the Centrals of each world keep their log in a database server, a
+// process of its own, as they do on real servers; EV_TEST_LOG=bbolt has them embed it there, too.
+func logInMongo() bool { return realServers() && os.Getenv("EV_TEST_LOG") != "bbolt" }
 
 // needsMongo skips a test of what only a shared log can do.
 func needsMongo(t *testing.T) {

@@ -269,6 +269,7 @@ func TestTwoCentralsMakeOfItWhatOneMakes(t *testing.T) {
 					t.Errorf("the request %s for %s kWh made %+v", request, energy, s)
 				}
 			}
+			w.areReplayed(c)
 			if two {
 				w.agree(c, other)
 			}
