@@ -240,7 +240,7 @@ func (t *turn) commit(writers []*stream) (eventlog.Commit, []Part, error) {
 		}
 		stored := eventlog.Part{
 			Stream: s.name, Version: parts[i].Version, Events: len(parts[i].Events),
-			Kind: kindOf(parts[i].Events), Prev: s.head.Hash, Body: body,
+			Kind: KindOf(parts[i].Events), Prev: s.head.Hash, Body: body,
 		}
 		stored.Hash = stored.Sum()
 		commit.Parts[i], parts[i].Hash = stored, stored.Hash
@@ -321,15 +321,15 @@ func (t *turn) tell(ctx context.Context, parts []Part) error {
 // sampleAlone tells whether parts hold samples and nothing else.
 func sampleAlone(parts []Part) bool {
 	for _, p := range parts {
-		if kindOf(p.Events) != eventlog.Sample {
+		if KindOf(p.Events) != eventlog.Sample {
 			return false
 		}
 	}
 	return true
 }
 
-// kindOf says what a part with these events is.
-func kindOf(events []any) eventlog.Kind {
+// KindOf says what a part with these events is.
+func KindOf(events []any) eventlog.Kind {
 	kind := eventlog.Sample
 	for _, e := range events {
 		switch e.(type) {
