@@ -28,8 +28,6 @@ const (
 	groupBytes   = 8 << 20
 	// groupPatience is how long a writer waits for the callers that it has just answered.
 	groupPatience = 200 * time.Microsecond
-	// readBack is what is left of a group's time for looking what became of it.
-	readBack = patience / 4
 	// duplicate is the code of an error of a unique index.
 	duplicate = 11000
 )
@@ -310,7 +308,7 @@ func (q *queue) close() {
 
 // writeGroup writes a group, and leaves with each member what became of it.
 func (l *Log) writeGroup(group []*request) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := l.store.bound(context.Background())
 	defer cancel()
 	for again := group; len(again) > 0; {
 		err := l.prepare(ctx, again)
@@ -370,7 +368,7 @@ func (l *Log) insert(ctx context.Context, group []*request) error {
 		documents[i].Position = int64(r.position)
 	}
 	deadline, _ := ctx.Deadline()
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-readBack))
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-l.store.patience/4)) // some is left for looking back
 	defer cancel()
 	_, err := l.store.events.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
 	return err

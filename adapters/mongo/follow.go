@@ -73,7 +73,7 @@ func (f *follower) follow(ctx context.Context) error {
 	if f.token != nil {
 		o.SetResumeAfter(f.token)
 	}
-	opening, cancel := context.WithTimeout(ctx, patience)
+	opening, cancel := f.log.store.bound(ctx)
 	defer cancel()
 	news, err := f.log.store.events.Watch(opening, mongo.Pipeline{
 		bson.D{{Key: "$match", Value: bson.D{{Key: "operationType", Value: "insert"}}}},
@@ -97,7 +97,7 @@ func (f *follower) follow(ctx context.Context) error {
 		if f.log.closed.Load() {
 			return eventlog.ErrClosed
 		}
-		asking, cancel := context.WithTimeout(ctx, patience)
+		asking, cancel := f.log.store.bound(ctx)
 		ok := news.TryNext(asking)
 		cancel()
 		switch {

@@ -48,7 +48,7 @@ func (l *Log) do(ctx context.Context, doing string, operation func(context.Conte
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, patience)
+	bounded, cancel := l.store.bound(ctx)
 	defer cancel()
 	return l.explain(ctx, doing, operation(bounded))
 }

@@ -1,10 +1,14 @@
 package mongo
 
 import (
+	"cmp"
 	"context"
+	"flag"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,16 +38,12 @@ func database(t testing.TB) string {
 	t.Helper()
 	name := "evtest_" + uuid.NewString()[:13]
 	uri := server(t)
-	a, err := parse(Config{URI: uri})
-	if err != nil {
-		t.Fatal(err)
-	}
 	client, err := mongo.Connect(options.Client().ApplyURI(uri))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		if err := client.Database(name).Drop(ctx); err != nil {
 			t.Error(err)
@@ -52,14 +52,18 @@ func database(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	_ = a
 	return inDatabase(t, uri, name)
 }
 
 // connect connects to a database, until the test ends.
 func connect(t testing.TB, uri string) *Store {
 	t.Helper()
-	s, err := Connect(t.Context(), Config{URI: uri, Logger: slog.New(slog.DiscardHandler)})
+	return connectWith(t, Config{URI: uri, Logger: slog.New(slog.DiscardHandler)})
+}
+
+func connectWith(t testing.TB, c Config) *Store {
+	t.Helper()
+	s, err := Connect(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +71,7 @@ func connect(t testing.TB, uri string) *Store {
 		if err := s.Log().Close(); err != nil {
 			t.Error(err)
 		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
+		_ = s.Close() // a server that a test took away can't be told
 	})
 	return s
 }
@@ -89,37 +91,49 @@ func (c connected) Close() error {
 
 var _ io.Closer = connected{}
 
+func newPlace(t *testing.T) eventlogtest.Open {
+	uri := database(t)
+	return func(t *testing.T) eventlog.Log {
+		s := connect(t, uri)
+		return connected{s.Log(), s}
+	}
+}
+
 func TestLog(t *testing.T) {
-	eventlogtest.RunDurable(t, func(t *testing.T) eventlogtest.Open {
-		uri := database(t)
-		return func(t *testing.T) eventlog.Log {
-			s := connect(t, uri)
-			return connected{s.Log(), s}
-		}
-	})
+	fewHistories(t)
+	eventlogtest.RunDurable(t, newPlace)
+}
+
+func TestLogOfSeveralProcesses(t *testing.T) {
+	fewHistories(t)
+	eventlogtest.RunShared(t, newPlace)
+}
+
+// fewHistories has the model try fewer histories, where nobody has said how many: each
+// step takes a dozen questions to a server.
+func fewHistories(t *testing.T) {
+	checks := flag.Lookup("rapid.checks")
+	if checks.Value.String() != checks.DefValue {
+		return
+	}
+	if err := checks.Value.Set("10"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = checks.Value.Set(checks.DefValue) })
 }
 
 // inDatabase is a URI with another database.
 func inDatabase(t testing.TB, uri, name string) string {
 	t.Helper()
-	o := options.Client().ApplyURI(uri)
-	if err := o.Validate(); err != nil {
+	a, err := url.Parse(uri)
+	if err != nil {
 		t.Fatal(err)
 	}
-	i := len("mongodb://")
-	rest := uri[i:]
-	query := ""
-	for j, c := range rest {
-		if c == '?' {
-			rest, query = rest[:j], rest[j:]
-			break
-		}
+	if a.User != nil && !a.Query().Has("authSource") {
+		query := a.Query()
+		query.Set("authSource", cmp.Or(strings.Trim(a.Path, "/"), "admin"))
+		a.RawQuery = query.Encode()
 	}
-	for j, c := range rest {
-		if c == '/' {
-			rest = rest[:j]
-			break
-		}
-	}
-	return "mongodb://" + rest + "/" + name + query
+	a.Path = "/" + name
+	return a.String()
 }

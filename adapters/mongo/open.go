@@ -109,7 +109,7 @@ func (l *Log) tidy() {
 			if len(closed) == 0 {
 				return
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := l.store.bound(context.Background())
 			_ = l.markClosed(ctx, closed)
 			cancel()
 		}
@@ -154,7 +154,7 @@ func (l *Log) openStreams(ctx context.Context) ([]eventlog.Stream, error) {
 
 // marks are the next marks after one.
 func (l *Log) marks(ctx context.Context, last string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := l.store.bound(ctx)
 	defer cancel()
 	cursor, err := l.store.open.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: last}, {Key: "$ne", Value: complete}}}},
 		options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetLimit(openWindow))
@@ -215,7 +215,7 @@ func (l *Log) outlines(ctx context.Context, filter bson.D, each func(key string,
 // all: once for a database, and again where somebody removed the collection. It goes
 // through the whole log.
 func (l *Log) completeMarks(ctx context.Context) error {
-	asked, cancel := context.WithTimeout(ctx, patience)
+	asked, cancel := l.store.bound(ctx)
 	defer cancel()
 	err := l.store.open.FindOne(asked, bson.D{{Key: "_id", Value: complete}}).Err()
 	if !errors.Is(err, mongo.ErrNoDocuments) {
@@ -250,7 +250,7 @@ func (l *Log) completeMarks(ctx context.Context) error {
 		marks = append(marks, key(stream, version))
 	}
 	for chunk := range slices.Chunk(append(marks, complete), openWindow) { // that it is complete is said last
-		asked, cancel := context.WithTimeout(ctx, patience)
+		asked, cancel := l.store.bound(ctx)
 		err := l.markOpen(asked, chunk)
 		cancel()
 		if err != nil {

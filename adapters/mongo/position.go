@@ -80,7 +80,7 @@ func (l *Log) greatest(ctx context.Context, above eventlog.Position) (eventlog.P
 // end is the position of the last commit. The counter says where to look: not every
 // server finds the end of an index without reading all of it.
 func (l *Log) end(ctx context.Context) (eventlog.Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := l.store.bound(ctx)
 	defer cancel()
 	var given struct {
 		Value int64 `bson:"value"`

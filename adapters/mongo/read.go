@@ -24,14 +24,14 @@ const (
 // find gives each document that a filter finds to a function, in no particular order
 // without a sort. One command has patience, and so has each that fetches more.
 func (l *Log) find(ctx context.Context, filter bson.D, o *options.FindOptionsBuilder, each func(bson.Raw) error) error {
-	asked, cancel := context.WithTimeout(ctx, patience)
+	asked, cancel := l.store.bound(ctx)
 	defer cancel()
 	cursor, err := l.store.events.Find(asked, filter, o)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = cursor.Close(asked) }()
-	for next(ctx, cursor) {
+	for l.next(ctx, cursor) {
 		if err := each(cursor.Current); err != nil {
 			return err
 		}
@@ -39,9 +39,9 @@ func (l *Log) find(ctx context.Context, filter bson.D, o *options.FindOptionsBui
 	return cursor.Err()
 }
 
-func next(ctx context.Context, cursor *mongo.Cursor) bool {
+func (l *Log) next(ctx context.Context, cursor *mongo.Cursor) bool {
 	if cursor.RemainingBatchLength() == 0 {
-		more, cancel := context.WithTimeout(ctx, patience)
+		more, cancel := l.store.bound(ctx)
 		defer cancel()
 		ctx = more
 	}

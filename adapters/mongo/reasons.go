@@ -6,15 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
-	"sync"
-	"syscall"
 
-	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 )
 
 // What is wrong with a database. The error that is one of these says in a sentence what
@@ -91,82 +86,4 @@ func fatal(err error) error {
 		return err
 	}
 	return nil
-}
-
-// health is what the driver's monitors of the servers have seen last.
-type health struct {
-	mu sync.Mutex
-	// last is the last failure, nil where an answer came after it.
-	last     error
-	answered bool
-	failed   func(error)
-}
-
-func (h *health) monitor() *event.ServerMonitor {
-	return &event.ServerMonitor{
-		ServerHeartbeatFailed: func(e *event.ServerHeartbeatFailedEvent) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.last, h.answered = e.Failure, false
-			if h.failed != nil && fatal(e.Failure) != nil {
-				h.failed(e.Failure)
-			}
-		},
-		ServerHeartbeatSucceeded: func(*event.ServerHeartbeatSucceededEvent) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.last, h.answered = nil, true
-		},
-	}
-}
-
-// notify has a function told what waiting does not mend, until the function that it
-// gives is called.
-func (h *health) notify(failed func(error)) (stop func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.failed = failed
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.failed = nil
-	}
-}
-
-// reason says in a few words why no server answers.
-func (h *health) reason(err error) string {
-	h.mu.Lock()
-	last, answered := h.last, h.answered
-	h.mu.Unlock()
-	for _, err := range []error{last, err} {
-		var dns *net.DNSError
-		switch {
-		case errors.Is(err, syscall.ECONNREFUSED):
-			return "connection refused"
-		case errors.As(err, &dns):
-			return dns.Name + " is not a known host"
-		case wasClosed(err):
-			return "the connection was closed"
-		}
-	}
-	var selection topology.ServerSelectionError
-	switch {
-	case errors.As(err, &selection) && answered:
-		return "it answers, but nobody is primary (is the replica set initiated, and named as in the URI?)"
-	case mongo.IsTimeout(err):
-		return errNoAnswer.Error()
-	}
-	return err.Error()
-}
-
-func wasClosed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// closed tells whether the server has closed the last connection on which it was asked
-// how it is.
-func (h *health) closed() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return wasClosed(h.last)
 }

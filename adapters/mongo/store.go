@@ -38,6 +38,9 @@ type Config struct {
 	Username, Password string
 	// Logger is told when the server goes and comes; slog.Default() where it is nil.
 	Logger *slog.Logger
+
+	// What tests choose: see patience.
+	patience time.Duration
 }
 
 // Store is a database of a network. It may be used from any number of goroutines.
@@ -51,10 +54,10 @@ type Store struct {
 	// place is hosts and database, for people: nothing secret.
 	place    string
 	username string
+	patience time.Duration
 	// otherwise is the client's options with TLS where it has none, and without where it has.
 	otherwise *options.ClientOptions
-	waiting   waiting
-	health    health
+	health    *health
 	closing   sync.Once
 	closeErr  error
 }
@@ -72,7 +75,7 @@ func Connect(ctx context.Context, c Config) (*Store, error) {
 	const first, longest = 250 * time.Millisecond, 5 * time.Second
 	said := map[string]bool{} // causes may alternate
 	for pause := first; ; pause = min(2*pause, longest) {
-		err = s.prepare(ctx, min(8*pause, patience))
+		err = s.prepare(ctx, min(8*pause, s.patience))
 		if err == nil {
 			if len(said) > 0 {
 				s.logger.Info("MongoDB is reached", "at", s.place)
@@ -111,7 +114,7 @@ func newStore(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{logger: cmp.Or(c.Logger, slog.Default())}
+	s := &Store{logger: cmp.Or(c.Logger, slog.Default()), patience: cmp.Or(c.patience, patience), health: newHealth()}
 	o := options.Client().ApplyURI(address.uri)
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURI, err)
@@ -126,8 +129,8 @@ func newStore(c Config) (*Store, error) {
 	journaled := true
 	o.SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: &journaled}).
 		SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
-		SetTimeout(patience).SetConnectTimeout(patience / 2).
-		SetMonitor(s.waiting.monitor()).SetServerMonitor(s.health.monitor())
+		SetTimeout(s.patience).SetConnectTimeout(s.patience / 2).
+		SetMonitor(s.health.questions()).SetPoolMonitor(s.health.connections()).SetServerMonitor(s.health.servers())
 	s.otherwise = options.Client().SetHosts(o.Hosts[:1]).SetDirect(true)
 	if o.TLSConfig == nil {
 		s.otherwise.SetTLSConfig(&tls.Config{InsecureSkipVerify: true})
@@ -149,6 +152,11 @@ func (s *Store) Close() error {
 		s.closeErr = s.client.Disconnect(ctx)
 	})
 	return s.closeErr
+}
+
+// bound bounds an operation.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.patience)
 }
 
 // NetworkID is the id of the network whose database this is. It was made with the
