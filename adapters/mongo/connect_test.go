@@ -110,7 +110,7 @@ func hello(more ...bson.E) bson.D {
 	}, more...)
 }
 
-func refusal(code int32, name, message string) bson.D {
+func denial(code int32, name, message string) bson.D {
 	return bson.D{{Key: "ok", Value: 0.0}, {Key: "code", Value: code}, {Key: "codeName", Value: name}, {Key: "errmsg", Value: message}}
 }
 
@@ -151,18 +151,18 @@ func TestConnectSaysAtOnceWhatWaitingDoesNotMend(t *testing.T) {
 	}{
 		"a single server": {hello: hello(), want: ErrStandalone, says: "rs.initiate()"},
 		"a wrong password": {
-			hello: hello(set, mechanisms), other: refusal(18, "AuthenticationFailed", "Authentication failed."), user: "ev:s3cret@",
+			hello: hello(set, mechanisms), other: denial(18, "AuthenticationFailed", "Authentication failed."), user: "ev:s3cret@",
 			want: ErrDenied, says: "user name ev or its password is wrong",
 		},
 		"no password": {
-			hello: hello(set), other: refusal(13, "Unauthorized", "command find requires authentication"),
+			hello: hello(set), other: denial(13, "Unauthorized", "command find requires authentication"),
 			want: ErrDenied, says: "it wants a user name and a password",
 		},
 		"TLS that is not asked for":         {config: config, hello: hello(set), want: ErrTLS, says: "tls=true"},
 		"TLS that is not there":             {hello: hello(set), query: "tls=true", want: ErrTLS, says: "tls=true"},
 		"a certificate of nobody known":     {config: config, hello: hello(set), query: "tls=true", want: ErrTLS, says: "unknown authority"},
 		"a certificate of somebody else":    {config: elsewhere, hello: hello(set), query: "tls=true&tlsCAFile=" + url.QueryEscape(authority), want: ErrTLS, says: "certificate"},
-		"TLS as it should be, and no right": {config: config, hello: hello(set), other: refusal(13, "Unauthorized", "no"), query: "tls=true&tlsCAFile=" + url.QueryEscape(authority), want: ErrDenied, says: "user name"},
+		"TLS as it should be, and no right": {config: config, hello: hello(set), other: denial(13, "Unauthorized", "no"), query: "tls=true&tlsCAFile=" + url.QueryEscape(authority), want: ErrDenied, says: "user name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := pretender(t, c.config, c.hello, c.other)
