@@ -230,17 +230,20 @@ func refusal(err error) error {
 
 // read is shelves'.
 func (s *Store) read(ctx context.Context, collection string, ids []string) (map[string]bson.Raw, error) {
-	found := make(map[string]bson.Raw, len(ids))
 	cursor, err := s.db.Collection(collection).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	defer cursor.Close(ctx)
-	for cursor.Next(ctx) {
-		id, _ := cursor.Current.Lookup("_id").StringValueOK()
-		found[id] = slices.Clone(cursor.Current)
+	var all []bson.Raw
+	if err := cursor.All(ctx, &all); err != nil {
+		return nil, s.explain(err)
 	}
-	return found, s.explain(cursor.Err())
+	found := make(map[string]bson.Raw, len(all))
+	for _, d := range all {
+		id, _ := d.Lookup("_id").StringValueOK()
+		found[id] = d
+	}
+	return found, nil
 }
 
 // ready is shelves'.

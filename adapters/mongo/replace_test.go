@@ -24,8 +24,12 @@ import (
 // versioned is a document of sessions.
 func versioned(t tester, id string, version int64, more string) replacement {
 	body, err := bson.Marshal(bson.D{
-		{Key: "_id", Value: id}, {Key: "z", Value: 0.3}, {Key: "more", Value: more}, {Key: "none", Value: nil},
-		{Key: "list", Value: bson.A{bson.D{{Key: "b", Value: int64(1)}, {Key: "a", Value: bson.DateTime(begin)}}}}, {Key: "version", Value: version},
+		{Key: "_id", Value: id},
+		{Key: "z", Value: 0.3},
+		{Key: "more", Value: more},
+		{Key: "none", Value: nil},
+		{Key: "list", Value: bson.A{bson.D{{Key: "b", Value: int64(1)}, {Key: "a", Value: bson.DateTime(begin)}}}},
+		{Key: "version", Value: version},
 	})
 	must(t, err)
 	return replacement{projection: projection{collection: sessionsCollection, id: id, version: version, body: body}}

@@ -235,13 +235,12 @@ func (g *Signs) read(ctx context.Context, since, after bson.DateTime, heard func
 	if err != nil {
 		return since, g.store.explain(err)
 	}
-	defer cursor.Close(ctx)
+	var all []signShape
+	if err := cursor.All(ctx, &all); err != nil {
+		return since, g.store.explain(err)
+	}
 	next = since
-	for cursor.Next(ctx) {
-		var stored signShape
-		if err := cursor.Decode(&stored); err != nil {
-			return since, g.store.explain(err)
-		}
+	for _, stored := range all {
 		next = max(next, stored.WrittenAt)
 		sign := stored.sign()
 		g.mu.Lock()
@@ -253,9 +252,6 @@ func (g *Signs) read(ctx context.Context, since, after bson.DateTime, heard func
 		if isNews {
 			heard(stored.Point, sign)
 		}
-	}
-	if err := cursor.Err(); err != nil {
-		return since, g.store.explain(err)
 	}
 	return next, nil
 }

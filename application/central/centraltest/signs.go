@@ -46,7 +46,7 @@ func RunSigns(t *testing.T, open func(*testing.T) central.SignsOfLife) {
 		})
 	}
 	t.Run("side by side", func(t *testing.T) {
-		const hearers, points, each = 8, 3, 50
+		const hearers, points, each = 6, 3, 20
 		signs := open(t)
 		var all sync.WaitGroup
 		for i := range hearers {
