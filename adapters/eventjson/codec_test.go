@@ -43,9 +43,11 @@ type vector struct {
 var vectors = []vector{
 	{"PointRegistered 1", chargingpoint.PointRegistered{Location: "C/ Sant Nicolau 4, Alcoi <\"é\u2028\">", Price: 300_000, RecordedAt: 1_800_000_000_000, ProofAt: 1_799_999_999_000}, true},
 	{"PointRegistered 1 without a proof", chargingpoint.PointRegistered{Location: "N/A", RecordedAt: 1_800_000_000_000}, true},
-	{"PriceSet 1", chargingpoint.PriceSet{Price: 1_000_000_000, By: "ops@host"}, true},
-	{"PriceSet 1 of nobody", chargingpoint.PriceSet{}, true},
-	{"PriceHandedBack 1", chargingpoint.PriceHandedBack{By: "ops@host"}, true},
+	{"PriceSet 2", chargingpoint.PriceSet{Price: 1_000_000_000, By: "ops@host", From: 1_800_000_000_500}, true},
+	{"PriceSet 2 of nobody, at once", chargingpoint.PriceSet{}, true},
+	{"PriceHandedBack 2", chargingpoint.PriceHandedBack{By: "ops@host", From: 1_800_000_000_500}, true},
+	{"PriceHandedBack 2 at once", chargingpoint.PriceHandedBack{By: "ops@host"}, true},
+	{"PriceTookEffect 1", chargingpoint.PriceTookEffect{From: 1_800_000_000_500}, true},
 	{"PointConnected 1", chargingpoint.PointConnected{Lease: 15 * time.Second, ReportedAt: 1_800_000_000_000}, true},
 	{"PointConnected 1 without a lease", chargingpoint.PointConnected{ReportedAt: 1_800_000_000_000}, true},
 	{"LeaseChanged 1", chargingpoint.LeaseChanged{Lease: time.Hour}, true},
@@ -85,6 +87,14 @@ var vectors = []vector{
 		Revision: 2, EnergyBefore: 5_000_000, EnergyAfter: 7_000_000, AmountBefore: 1_500_000, AmountAfter: 2_100_000, AmountDifference: 600_000,
 		Reason: "RECOVERED", EndedAt: 1_800_000_200_000, Source: from,
 	}, true},
+}
+
+// old are what earlier versions wrote, and what it says today: a row comes here from vectors
+// when its event gets another version, and stays for ever.
+var old = []vector{
+	{"PriceSet 1", chargingpoint.PriceSet{Price: 1_000_000_000, By: "ops@host"}, true},
+	{"PriceSet 1 of nobody", chargingpoint.PriceSet{}, true},
+	{"PriceHandedBack 1", chargingpoint.PriceHandedBack{By: "ops@host"}, true},
 }
 
 func (v vector) envelope() central.Envelope {
@@ -127,7 +137,7 @@ func held(t testing.TB) map[string][2]string {
 
 func TestTheFormatHoldsForEver(t *testing.T) {
 	held := held(t)
-	for _, v := range vectors {
+	for i, v := range slices.Concat(vectors, old) {
 		t.Run(v.name, func(t *testing.T) {
 			body, err := eventjson.Codec{}.Encode(v.envelope())
 			if err != nil {
@@ -137,7 +147,7 @@ func TestTheFormatHoldsForEver(t *testing.T) {
 			if !ok {
 				t.Fatalf("testdata/parts.txt does not hold it; add\n%s\n%x\n%s\n", v.name, stored(body).Sum(), body)
 			}
-			if string(body) != want[1] {
+			if isOld := i >= len(vectors); (string(body) == want[1]) == isOld {
 				t.Errorf("written as\n%s\nheld as\n%s", body, want[1])
 			}
 			if got := fmt.Sprintf("%x", stored([]byte(want[1])).Sum()); got != want[0] {
@@ -153,14 +163,8 @@ func TestTheFormatHoldsForEver(t *testing.T) {
 		})
 		delete(held, v.name)
 	}
-	// What an old version has written must be read, too.
-	for name, v := range held {
-		if _, err := (eventjson.Codec{}).Decode([]byte(v[1])); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if got := fmt.Sprintf("%x", stored([]byte(v[1])).Sum()); got != v[0] {
-			t.Errorf("%s: its hash is %s, held is %s", name, got, v[0])
-		}
+	for name := range held {
+		t.Errorf("testdata/parts.txt holds %s: say in old what it reads as today", name)
 	}
 }
 

@@ -23,8 +23,23 @@ type priceSet1 struct {
 	By    string                  `json:"by,omitzero"`
 }
 
+type priceSet2 struct {
+	Price domain.MicroEurosPerKWh `json:"price"`
+	By    string                  `json:"by,omitzero"`
+	From  domain.UnixMillis       `json:"from,omitzero"`
+}
+
 type priceHandedBack1 struct {
 	By string `json:"by,omitzero"`
+}
+
+type priceHandedBack2 struct {
+	By   string            `json:"by,omitzero"`
+	From domain.UnixMillis `json:"from,omitzero"`
+}
+
+type priceTookEffect1 struct {
+	From domain.UnixMillis `json:"from"`
 }
 
 type pointConnected1 struct {

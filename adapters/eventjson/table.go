@@ -39,6 +39,12 @@ func current[E, W any](typeName string, version int, to func(E) W, from func(W) 
 	byType[t], byName[e.name] = e, e
 }
 
+// earlier enters a version that is only read any more: up makes of its shape W the event
+// that it says today.
+func earlier[E, W any](typeName string, version int, up func(W) E) {
+	byName[name{typeName, version}] = entry{name: name{typeName, version}, decode: decoder(up)}
+}
+
 func decoder[E, W any](from func(W) E) func(jsontext.Value) (any, error) {
 	return func(data jsontext.Value) (any, error) {
 		var w W
@@ -52,10 +58,18 @@ func decoder[E, W any](from func(W) E) func(jsontext.Value) (any, error) {
 func init() {
 	current("PointRegistered", 1, func(e chargingpoint.PointRegistered) pointRegistered1 { return pointRegistered1(e) },
 		func(w pointRegistered1) chargingpoint.PointRegistered { return chargingpoint.PointRegistered(w) })
-	current("PriceSet", 1, func(e chargingpoint.PriceSet) priceSet1 { return priceSet1(e) },
-		func(w priceSet1) chargingpoint.PriceSet { return chargingpoint.PriceSet(w) })
-	current("PriceHandedBack", 1, func(e chargingpoint.PriceHandedBack) priceHandedBack1 { return priceHandedBack1(e) },
-		func(w priceHandedBack1) chargingpoint.PriceHandedBack { return chargingpoint.PriceHandedBack(w) })
+	current("PriceSet", 2, func(e chargingpoint.PriceSet) priceSet2 { return priceSet2(e) },
+		func(w priceSet2) chargingpoint.PriceSet { return chargingpoint.PriceSet(w) })
+	earlier("PriceSet", 1, func(w priceSet1) chargingpoint.PriceSet {
+		return chargingpoint.PriceSet{Price: w.Price, By: w.By} // it counted at once
+	})
+	current("PriceHandedBack", 2, func(e chargingpoint.PriceHandedBack) priceHandedBack2 { return priceHandedBack2(e) },
+		func(w priceHandedBack2) chargingpoint.PriceHandedBack { return chargingpoint.PriceHandedBack(w) })
+	earlier("PriceHandedBack", 1, func(w priceHandedBack1) chargingpoint.PriceHandedBack {
+		return chargingpoint.PriceHandedBack{By: w.By} // it counted at once
+	})
+	current("PriceTookEffect", 1, func(e chargingpoint.PriceTookEffect) priceTookEffect1 { return priceTookEffect1(e) },
+		func(w priceTookEffect1) chargingpoint.PriceTookEffect { return chargingpoint.PriceTookEffect(w) })
 	current("PointConnected", 1, func(e chargingpoint.PointConnected) pointConnected1 { return pointConnected1(e) },
 		func(w pointConnected1) chargingpoint.PointConnected { return chargingpoint.PointConnected(w) })
 	current("LeaseChanged", 1, func(e chargingpoint.LeaseChanged) leaseChanged1 { return leaseChanged1(e) },

@@ -19,6 +19,7 @@ type Deadlines struct {
 	mu       sync.Mutex
 	sessions map[domain.SessionID]central.Deadline
 	leases   map[domain.PointID]time.Duration // of the points that are connected and give one
+	prices   map[domain.PointID]chargingpoint.Schedule
 }
 
 var _ central.DeadlineIndex = (*Deadlines)(nil)
@@ -29,6 +30,7 @@ func NewDeadlines(signs central.SignsOfLife) *Deadlines {
 		signs:    signs,
 		sessions: map[domain.SessionID]central.Deadline{},
 		leases:   map[domain.PointID]time.Duration{},
+		prices:   map[domain.PointID]chargingpoint.Schedule{},
 	}
 }
 
@@ -41,7 +43,7 @@ func (d *Deadlines) Apply(parts []central.Part) {
 			d.session(domain.SessionID(id), part)
 			continue
 		}
-		d.point(domain.PointID(strings.TrimPrefix(string(part.Stream), "point-")), part.Events)
+		d.point(domain.PointID(strings.TrimPrefix(string(part.Stream), "point-")), part)
 	}
 }
 
@@ -59,8 +61,9 @@ func (d *Deadlines) session(id domain.SessionID, part central.Part) {
 	}
 }
 
-func (d *Deadlines) point(id domain.PointID, events []any) {
-	for _, event := range events {
+func (d *Deadlines) point(id domain.PointID, part central.Part) {
+	for _, event := range part.Events {
+		d.price(id, part.At, event)
 		lease := time.Duration(0)
 		switch e := event.(type) {
 		case chargingpoint.PointConnected:
@@ -79,6 +82,18 @@ func (d *Deadlines) point(id domain.PointID, events []any) {
 	}
 }
 
+func (d *Deadlines) price(id domain.PointID, at domain.UnixMillis, event any) {
+	e, ok := event.(chargingpoint.Event)
+	if !ok {
+		return
+	}
+	if next := d.prices[id].After(at, e); next != nil {
+		d.prices[id] = next
+	} else {
+		delete(d.prices, id)
+	}
+}
+
 // Due is central.DeadlineIndex's.
 func (d *Deadlines) Due(ctx context.Context, now, listeningSince domain.UnixMillis) ([]central.Deadline, error) {
 	d.mu.Lock()
@@ -87,6 +102,13 @@ func (d *Deadlines) Due(ctx context.Context, now, listeningSince domain.UnixMill
 	for _, s := range d.sessions {
 		if max(s.Since, listeningSince)+(s.Due-s.Since) <= now {
 			due = append(due, s)
+		}
+	}
+	for point, schedule := range d.prices {
+		for _, c := range schedule {
+			if c.From <= now {
+				due = append(due, central.Deadline{Point: point, Kind: central.DeadlinePrice, Since: c.DecidedAt, Due: c.From})
+			}
 		}
 	}
 	for point, lease := range d.leases {

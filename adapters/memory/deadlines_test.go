@@ -133,6 +133,41 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+func TestScheduledPrices(t *testing.T) {
+	set := func(from domain.UnixMillis) any { return chargingpoint.PriceSet{Price: 1, From: from} }
+	back := func(from domain.UnixMillis) any { return chargingpoint.PriceHandedBack{From: from} }
+	for _, c := range []struct {
+		name   string
+		events []any
+		want   []domain.UnixMillis
+	}{
+		{"none", []any{chargingpoint.PointRegistered{Price: 1}}, nil},
+		{"at once", []any{set(0), back(0)}, nil},
+		{"one", []any{set(2_000)}, []domain.UnixMillis{2_000}},
+		{"two", []any{set(2_000), back(3_000)}, []domain.UnixMillis{2_000, 3_000}},
+		{"replaced", []any{set(2_000), set(3_000), back(2_000)}, []domain.UnixMillis{2_000}},
+		{"dropped", []any{set(2_000), set(3_000), back(0)}, nil},
+		{"one has taken effect", []any{set(2_000), set(3_000), chargingpoint.PriceTookEffect{From: 2_000}}, []domain.UnixMillis{3_000}},
+		{"both have", []any{set(2_000), set(3_000), chargingpoint.PriceTookEffect{From: 3_000}}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := memory.NewDeadlines(&memory.Signs{})
+			d.Apply([]central.Part{of("point-CP-1", 500, c.events...)})
+			for now := domain.UnixMillis(500); now < 5_000; now += 100 {
+				var want []central.Deadline
+				for _, from := range c.want {
+					if from <= now {
+						want = append(want, central.Deadline{Point: "CP-1", Kind: central.DeadlinePrice, Since: 500, Due: from})
+					}
+				}
+				if got := due(t, d, now, 4_900); !slices.Equal(got, want) { // whoever listens
+					t.Errorf("at %d: %+v, want %+v", now, got, want)
+				}
+			}
+		})
+	}
+}
+
 type deaf struct{ memory.Signs }
 
 var errDeaf = errors.New("the signs of life can't be read")

@@ -88,7 +88,7 @@ func TestDocuments(t *testing.T) {
 
 	h.now = begin + 10_000
 	p := h.point("CP-1")
-	must(t, p.SetPrice(h.now, 420_000, "ops"))
+	must(t, p.SetPrice(h.now, 0, 420_000, "ops"))
 	must(t, p.TakeOutOfService(h.now, h.now, "ops"))
 	must(t, p.LoseContact(h.now, begin-60_000, begin-60_000))
 	h.commit(p)

@@ -184,9 +184,9 @@ func (h *history) step() central.Publication {
 	case what == 3 && h.choose(4) == 0:
 		_ = p.LoseContact(h.now, h.now-60_000, 0)
 	case what == 4 && h.choose(2) == 0:
-		_ = p.SetPrice(h.now, domain.MicroEurosPerKWh(400_000+h.choose(3)), "ops")
+		_ = p.SetPrice(h.now, 0, domain.MicroEurosPerKWh(400_000+h.choose(3)), "ops")
 	case what == 4:
-		_ = p.HandBackPrice(h.now, "ops")
+		_ = p.HandBackPrice(h.now, 0, "ops")
 	case what == 5 && h.choose(2) == 0:
 		_ = p.TakeOutOfService(h.now, h.now, "ops")
 	case what == 5:

@@ -16,8 +16,13 @@ import (
 // before it could say more: its share of the points is silent until somebody notices.
 const hearsay = 5 * time.Second
 
-// DeadlineLease is the kind of the one deadline that stands in the signs of life.
-const DeadlineLease = "lease"
+// The kinds of a point's own deadlines; a session's are session.DeadlineKind's.
+const (
+	// DeadlineLease is that of the one deadline that stands in the signs of life.
+	DeadlineLease = "lease"
+	// DeadlinePrice is that of a scheduled price's instant.
+	DeadlinePrice = "price"
+)
 
 // control does what an operator or a deadline asks of a point.
 func (t *turn) control(ctx context.Context, m message.Control) (verdict, error) {
@@ -50,7 +55,11 @@ func (t *turn) operate(ctx context.Context, m message.Control) (verdict, error) 
 	case message.ActionResume:
 		err = p.ReturnToService(t.now, recordedAt, m.By)
 	case message.ActionPrice:
-		err = t.setPrice(p, m)
+		if m.Price == nil {
+			err = p.HandBackPrice(t.now, m.From, m.By)
+		} else {
+			err = p.SetPrice(t.now, m.From, *m.Price, m.By)
+		}
 	}
 	v, err := judge(err)
 	t.asked = m.ID
@@ -60,21 +69,16 @@ func (t *turn) operate(ctx context.Context, m message.Control) (verdict, error) 
 	return v, err
 }
 
-// setPrice sets an operator's price, or hands it back to the point.
-func (t *turn) setPrice(p *chargingpoint.Point, m message.Control) error {
-	switch {
-	case m.Price == nil:
-		return p.HandBackPrice(t.now, m.By)
-	case m.From > t.clock:
-		return ErrFromLater
-	}
-	return p.SetPrice(t.now, *m.Price, m.By)
-}
-
 // passDeadline does what a deadline asks for, where exactly it still stands.
 func (t *turn) passDeadline(ctx context.Context, m message.Control) (verdict, error) {
-	if m.Kind == DeadlineLease {
+	switch m.Kind {
+	case DeadlineLease:
 		return t.loseContact(ctx, m.Point)
+	case DeadlinePrice:
+		if err := t.loadPoint(ctx, m.Point); err != nil {
+			return verdict{}, err
+		}
+		return judge(t.point.point.TakePriceEffect(t.now, m.DueAt))
 	}
 	if m.Session == "" {
 		return judge(fmt.Errorf("%w: a deadline needs its session", ErrIncomplete))

@@ -16,7 +16,7 @@ import (
 // deciding on it is not: its turn asks the log, or the signs of life, once more.
 type Deadline struct {
 	Point domain.PointID
-	// Session is empty for a lease.
+	// Session is empty for a point's own deadline.
 	Session domain.SessionID
 	Kind    string
 	Since   domain.UnixMillis
@@ -26,7 +26,8 @@ type Deadline struct {
 // DeadlineIndex finds what may be due. Safe for use from several goroutines.
 type DeadlineIndex interface {
 	// Due gives the deadlines that have passed at now for somebody who has been listening
-	// since an instant, in no particular order.
+	// since an instant, in no particular order; the instants of a point's scheduled prices,
+	// which pass whether anybody listens or not, in theirs.
 	Due(ctx context.Context, now, listeningSince domain.UnixMillis) ([]Deadline, error)
 }
 

@@ -13,8 +13,6 @@ var (
 	ErrUnknownAction = errors.New("unknown action of a control record")
 	// ErrIncomplete tells of a control record that lacks what its action needs.
 	ErrIncomplete = errors.New("the control record lacks what its action needs")
-	// ErrFromLater tells of a price that is to count from a later instant.
-	ErrFromLater = errors.New("a price can't be set ahead of time: set it when it is to count")
 )
 
 // decide lets the domain decide about the turn's message.

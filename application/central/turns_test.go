@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"evcharging/application/central"
 	"evcharging/application/message"
 	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
@@ -426,13 +425,4 @@ func TestAnOperatorsPriceStandsOverRegistrations(t *testing.T) {
 			t.Errorf("billed %s EUR at %s", bill.Amount, bill.Price)
 		}
 	})
-}
-
-func TestAPriceFromALaterInstantIsRejected(t *testing.T) {
-	w := free(t)
-	set, price := control("c-1", message.ActionPrice), domain.MicroEurosPerKWh(500_000)
-	set.Price, set.From = &price, seconds(3600)
-	w.when(seconds(2), set).rejects(central.ErrFromLater)
-	set.From = seconds(1)
-	w.when(seconds(2), set).stores(ofPoint(chargingpoint.PriceSet{Price: price, By: "ops"}))
 }

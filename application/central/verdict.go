@@ -26,9 +26,9 @@ var (
 		session.ErrDeadlineGone, session.ErrAlreadyAnswered,
 	}
 	refusedRules = []error{
-		chargingpoint.ErrProof, chargingpoint.ErrUnknownPoint,
+		chargingpoint.ErrProof, chargingpoint.ErrUnknownPoint, chargingpoint.ErrScheduleFull,
 		session.ErrUnknownSession, session.ErrForeignPoint, session.ErrForeignDriver,
-		domain.ErrOutOfRange, domain.ErrID, ErrUnknownAction, ErrIncomplete, ErrFromLater,
+		domain.ErrOutOfRange, domain.ErrID, ErrUnknownAction, ErrIncomplete,
 	}
 )
 

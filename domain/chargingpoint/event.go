@@ -17,13 +17,22 @@ type (
 		RecordedAt domain.UnixMillis
 		ProofAt    domain.UnixMillis
 	}
-	// PriceSet is an operator's price, which stands over the point's own.
+	// PriceSet is an operator's price, which stands over the point's own from an instant on;
+	// from the event on where From is 0.
 	PriceSet struct {
 		Price domain.MicroEurosPerKWh
 		By    string
+		From  domain.UnixMillis
 	}
-	// PriceHandedBack says that the point's own price counts again.
-	PriceHandedBack struct{ By string }
+	// PriceHandedBack says that the point's own price counts again, from an instant on; from
+	// the event on where From is 0.
+	PriceHandedBack struct {
+		By   string
+		From domain.UnixMillis
+	}
+	// PriceTookEffect says that Central has noticed that a price counts which was set, or
+	// handed back, for that instant.
+	PriceTookEffect struct{ From domain.UnixMillis }
 	// PointConnected is the Monitor's first sign of life, or the first after its lease ran out.
 	PointConnected struct {
 		Lease      time.Duration
@@ -79,6 +88,7 @@ type (
 func (PointRegistered) pointEvent()   {}
 func (PriceSet) pointEvent()          {}
 func (PriceHandedBack) pointEvent()   {}
+func (PriceTookEffect) pointEvent()   {}
 func (PointConnected) pointEvent()    {}
 func (LeaseChanged) pointEvent()      {}
 func (PointDisconnected) pointEvent() {}

@@ -1,6 +1,7 @@
 package chargingpoint_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,11 @@ func TestAnyHistory(t *testing.T) {
 			session := sessions.Draw(t, "session")
 			before := s.Live.State()
 			granted := false
+			from := now + domain.UnixMillis(rapid.Int64Range(-30, 30).Draw(t, "from")*1_000)
+			price := domain.MicroEurosPerKWh(rapid.Int64Range(0, 2).Draw(t, "operator's price"))
+			if scheduled := s.Live.Scheduled(); len(scheduled) > 0 && rapid.Bool().Draw(t, "of the schedule") {
+				from = rapid.SampledFrom(scheduled).Draw(t, "change").From
+			}
 			commands := map[string]func(p *point) error{
 				"register": func(p *point) error {
 					return p.Register(now, "L", domain.MicroEurosPerKWh(rapid.Int64Range(0, 2).Draw(t, "price")), reportedAt, open)
@@ -46,11 +52,12 @@ func TestAnyHistory(t *testing.T) {
 				"again":   func(p *point) error { return p.OrderStopAgain(now, session, "KO") },
 				"out":     func(p *point) error { return p.TakeOutOfService(now, reportedAt, "op") },
 				"back":    func(p *point) error { return p.ReturnToService(now, reportedAt, "op") },
-				"price":   func(p *point) error { return p.SetPrice(now, 7, "op") },
-				"own":     func(p *point) error { return p.HandBackPrice(now, "op") },
+				"price":   func(p *point) error { return p.SetPrice(now, from, price, "op") },
+				"own":     func(p *point) error { return p.HandBackPrice(now, from, "op") },
+				"effect":  func(p *point) error { return p.TakePriceEffect(now, from) },
 			}
 			name := rapid.SampledFrom([]string{
-				"register", "health", "lose", "occupy", "release", "stop", "again", "out", "back", "price", "own",
+				"register", "health", "lose", "occupy", "release", "stop", "again", "out", "back", "price", "own", "price", "effect",
 			}).Draw(t, "command")
 			count := len(s.History())
 			var err error
@@ -88,6 +95,79 @@ func TestAnyHistory(t *testing.T) {
 					t.Fatalf("order %d at %d after order %d", order, now, last)
 				}
 				last = order
+			}
+		}
+	})
+}
+
+// Whatever operators say of the price, and whether anybody notices what was scheduled: it is
+// what was said last for that instant or an earlier one.
+func TestAnyPrices(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type word struct {
+			from  domain.UnixMillis
+			set   bool
+			price domain.MicroEurosPerKWh
+		}
+		var words []word
+		own := registered.Price
+		costs := func(instant domain.UnixMillis) domain.MicroEurosPerKWh {
+			for _, w := range slices.Backward(words) {
+				if w.from <= instant && w.set {
+					return w.price
+				} else if w.from <= instant {
+					return own
+				}
+			}
+			return own
+		}
+		s := points.Given(t, ready)
+		now := noon
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			now += domain.UnixMillis(rapid.Int64Range(0, 5).Draw(t, "later"))
+			w := word{from: now + domain.UnixMillis(rapid.Int64Range(-5, 20).Draw(t, "from"))}
+			var err error
+			switch rapid.IntRange(0, 4).Draw(t, "command") {
+			case 0, 1:
+				w.set, w.price = true, domain.MicroEurosPerKWh(rapid.Int64Range(0, 2).Draw(t, "price"))
+				s.When(now, func(p *point) error { err = p.SetPrice(now, w.from, w.price, "op"); return err })
+				words = append(words, w)
+			case 2:
+				s.When(now, func(p *point) error { err = p.HandBackPrice(now, w.from, "op"); return err })
+				words = append(words, w)
+			case 3:
+				own++
+				s.When(now, func(p *point) error { err = p.Register(now, "L", own, now, open); return err })
+			default:
+				s.When(now, func(p *point) error { err = p.TakePriceEffect(now, w.from); return err })
+			}
+			if err != nil {
+				s.ThenError(err)
+			} else {
+				s.Then(s.History()[len(s.History())-1].Events...)
+			}
+			for instant := now; instant < now+30; instant++ {
+				if got, want := s.Live.PriceAt(instant), costs(instant); got != want {
+					t.Fatalf("at %s it costs %s, want %s", instant, got, want)
+				}
+			}
+			// Whoever has only the events has the same schedule.
+			var told chargingpoint.Schedule
+			for _, past := range s.History() {
+				for _, event := range past.Events {
+					told = told.After(past.At, event)
+				}
+			}
+			told = slices.DeleteFunc(slices.Clone(told), func(c chargingpoint.PriceChange) bool { return c.From <= s.Live.UpdatedAt() })
+			if !slices.Equal(told, s.Live.Scheduled()) {
+				t.Fatalf("the events give %+v, scheduled are %+v", told, s.Live.Scheduled())
+			}
+			last := s.Live.UpdatedAt()
+			for _, c := range s.Live.Scheduled() {
+				if c.From <= last {
+					t.Fatalf("%+v is scheduled, at %s", c, s.Live.UpdatedAt())
+				}
+				last = c.From
 			}
 		}
 	})

@@ -69,7 +69,7 @@ func (p *Point) Occupy(now domain.UnixMillis, r Request) (Grant, error) {
 			return Grant{}, rule.refusal
 		}
 	}
-	grant := Grant{Order: p.nextOrder(now), ValidUntil: now.Add(StartValidity), Price: p.Price()}
+	grant := Grant{Order: p.nextOrder(now), ValidUntil: now.Add(StartValidity), Price: p.PriceAt(now)}
 	p.record(now, PointOccupied{Session: r.Session, Driver: r.Driver, Order: grant.Order, ValidUntil: grant.ValidUntil})
 	return grant, nil
 }

@@ -15,7 +15,8 @@ type Point struct {
 
 	id           domain.PointID
 	registration *Registration
-	operator     *domain.MicroEurosPerKWh // the price that an operator has set
+	operator     PriceChange // the operator's last that has taken effect
+	scheduled    Schedule    // those that have not, though their time may have come
 	connected    bool
 	lease        time.Duration
 	health       Health
@@ -103,6 +104,7 @@ var (
 var (
 	ErrProof        = errors.New("the registration has no valid proof: the point's secret is not the one that Central knows, or the proof is too old")
 	ErrUnknownPoint = errors.New("no such point is registered")
+	ErrScheduleFull = fmt.Errorf("%d price changes are scheduled for the point already; one that counts earlier replaces those after it", MaxScheduled)
 	errUnknownEvent = errors.New("unknown event of a charging point")
 )
 
@@ -121,17 +123,6 @@ func (p *Point) Registered() (r Registration, ok bool) {
 		return Registration{}, false
 	}
 	return *p.registration, true
-}
-
-// Price is what a supply granted now would cost: the operator's price, else the point's own.
-func (p *Point) Price() domain.MicroEurosPerKWh {
-	switch {
-	case p.operator != nil:
-		return *p.operator
-	case p.registration != nil:
-		return p.registration.Price
-	}
-	return 0
 }
 
 // Connected tells whether the Monitor's lease stands, and how long it is; a lease of 0 never runs out.
@@ -181,10 +172,14 @@ func (p *Point) Apply(at domain.UnixMillis, event Event) error {
 	switch e := event.(type) {
 	case PointRegistered:
 		p.registration = &Registration{Location: e.Location, Price: e.Price, RecordedAt: e.RecordedAt, ProofAt: e.ProofAt}
-	case PriceSet:
-		p.operator = &e.Price
-	case PriceHandedBack:
-		p.operator = nil
+	case PriceSet, PriceHandedBack:
+		if change, _ := priceChange(at, event); change.From <= at {
+			p.operator = change
+		}
+		p.scheduled = p.scheduled.After(at, event)
+	case PriceTookEffect:
+		p.operator = p.priceChangeAt(e.From)
+		p.scheduled = p.scheduled.After(at, event)
 	case PointConnected:
 		p.connected, p.lease = true, e.Lease
 	case LeaseChanged:

@@ -13,6 +13,7 @@
 //	stop or resume, older than the last               chargingpoint.ErrNotLater          ignored
 //	stop, resume or price, true already               chargingpoint.ErrUnchanged         ignored
 //	stop, resume or price of an unknown point         chargingpoint.ErrUnknownPoint      refused
+//	price change, where 100 are to come before it     chargingpoint.ErrScheduleFull      refused
 //	request that a point can't be granted for         chargingpoint.Refusal              the refusal is the answer
 //	request that was answered                         ErrAlreadyAnswered                 the first answer again
 //	figure that is no number                          domain.ErrNotANumber               refused
@@ -32,5 +33,6 @@
 //	done of a closed session, more than billed        –                                  the ticket is revised
 //	deadline that does not stand any more             ErrDeadlineGone                    ignored
 //	lease that does not stand any more                chargingpoint.ErrDeadlineGone      ignored
+//	scheduled price that does not stand any more      chargingpoint.ErrDeadlineGone      ignored
 //	second cause of an end                            ErrAlreadyEnding                   ignored
 package session

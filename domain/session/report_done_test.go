@@ -135,6 +135,30 @@ func TestReportDoneOfAClosedSession(t *testing.T) {
 	if got, _ := s.Live.Ticket(); got != want {
 		t.Errorf("the ticket is %+v, want %+v", got, want)
 	}
+	// Each revision says what was billed before it and after it, and why; the first ticket stays readable.
+	type line struct {
+		revision int
+		energy   domain.MilliwattHours
+		amount   domain.MicroEuros
+		endedAt  domain.UnixMillis
+	}
+	lines := []line{{0, 5 * kWh, 1_500_000, noon + minute}, {1, 8 * kWh, 2_400_000, noon + 90*second}, {2, 8*kWh + 1, 2_400_000, noon + 95*second}, {3, 9 * kWh, 2_700_000, noon + 95*second}}
+	reasons, differences := []string{"RECOVERED", "FINISHED", "FINISHED"}, []domain.MicroEuros{900_000, 0, 300_000}
+	revisions := s.Live.Revisions()
+	if len(revisions) != 3 {
+		t.Fatalf("there are %d revisions", len(revisions))
+	}
+	for i, r := range revisions {
+		for n, ticket := range []session.Ticket{r.Before, r.After} {
+			want.Revision, want.Energy, want.Amount, want.EndedAt = lines[i+n].revision, lines[i+n].energy, lines[i+n].amount, lines[i+n].endedAt
+			if ticket != want {
+				t.Errorf("revision %d: ticket %d is %+v, want %+v", i+1, n, ticket, want)
+			}
+		}
+		if r.Reason != reasons[i] || r.Difference() != differences[i] || r.At != now {
+			t.Errorf("revision %d: %s, %s EUR, %s", i+1, r.Reason, r.Difference(), r.At)
+		}
+	}
 }
 
 // An Engine that comes back after the session was closed without it still bills what it supplied.

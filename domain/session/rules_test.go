@@ -25,6 +25,7 @@ var errorNames = map[string]error{
 	"chargingpoint.ErrStopRecent":    chargingpoint.ErrStopRecent,
 	"chargingpoint.ErrNotOccupiedBy": chargingpoint.ErrNotOccupiedBy,
 	"chargingpoint.ErrDeadlineGone":  chargingpoint.ErrDeadlineGone,
+	"chargingpoint.ErrScheduleFull":  chargingpoint.ErrScheduleFull,
 	"domain.ErrNotANumber":           domain.ErrNotANumber,
 	"domain.ErrOutOfRange":           domain.ErrOutOfRange,
 	"domain.ErrID":                   domain.ErrID,
@@ -68,6 +69,8 @@ func TestTable(t *testing.T) {
 		}}
 		occupied = pointPast{At: noon, Events: []chargingpoint.Event{chargingpoint.PointOccupied{Session: "S-2", Driver: "D-2", Order: 3}}}
 		stopped  = pointPast{At: now - 9*second, Events: []chargingpoint.Event{chargingpoint.StopOrdered{Session: "S-1", Order: 2}}}
+		planned  = pointPast{At: noon, Events: []chargingpoint.Event{chargingpoint.PriceSet{Price: price, From: now}}}
+		full     = pointPast{At: noon}
 		lost     = pointPast{At: noon, Events: []chargingpoint.Event{chargingpoint.PointDisconnected{LastHeard: noon}}}
 
 		register = func(price domain.MicroEurosPerKWh, recordedAt domain.UnixMillis, proof chargingpoint.Proof) onPoint {
@@ -84,11 +87,14 @@ func TestTable(t *testing.T) {
 		back = func(at domain.UnixMillis) onPoint {
 			return func(p *chargingpoint.Point) error { return p.ReturnToService(now, at, "op") }
 		}
-		set    = func(p *chargingpoint.Point) error { return p.SetPrice(now, price, "op") }
-		hand   = func(p *chargingpoint.Point) error { return p.HandBackPrice(now, "op") }
+		set    = func(p *chargingpoint.Point) error { return p.SetPrice(now, 0, price, "op") }
+		hand   = func(p *chargingpoint.Point) error { return p.HandBackPrice(now, 0, "op") }
 		occupy = func(p *chargingpoint.Point) error {
 			_, err := p.Occupy(now, chargingpoint.Request{Heard: true})
 			return err
+		}
+		effect = func(from domain.UnixMillis) onPoint {
+			return func(p *chargingpoint.Point) error { return p.TakePriceEffect(now, from) }
 		}
 		again = func(p *chargingpoint.Point) error { return p.OrderStopAgain(now, "S-1", "KO") }
 		lose  = func(lastHeard domain.UnixMillis) onPoint {
@@ -102,6 +108,9 @@ func TestTable(t *testing.T) {
 		notOurs    = final(59, 6*kWh)
 		notTheirs  = final(59, 6*kWh)
 	)
+	for i := range domain.UnixMillis(chargingpoint.MaxScheduled) {
+		full.Events = append(full.Events, chargingpoint.PriceSet{Price: price, From: now + 1 + i})
+	}
 	foreign.Point, driverless.Driver = "CP-2", "D-2"
 	notOurs.Point, notTheirs.Driver = "CP-2", "D-2"
 	skewed := more
@@ -172,6 +181,12 @@ func TestTable(t *testing.T) {
 		"done of a closed session, more than billed": {sessions: []past{granted, supplying, closed}, run: sessionRow{"more": report(now, recovered)}},
 		"deadline that does not stand any more": {sessions: []past{granted, supplying}, run: sessionRow{
 			"taken up": pass(now, session.TakeUp, noon+minute, noon),
+		}},
+		"scheduled price that does not stand any more": {points: []pointPast{ready, planned}, run: pointRow{
+			"another instant": effect(now - 1), "never scheduled": effect(0),
+		}},
+		"price change, where 100 are to come before it": {points: []pointPast{ready, full}, run: pointRow{
+			"set": func(p *chargingpoint.Point) error { return p.SetPrice(now, noon+day, price+1, "op") },
 		}},
 		"lease that does not stand any more": {points: []pointPast{ready}, run: pointRow{"heard meanwhile": lose(now)}},
 		"second cause of an end":             {sessions: []past{granted, ending}, run: sessionRow{"stopped after a fault": end(now, session.CauseStopped)}},

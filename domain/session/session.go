@@ -100,6 +100,19 @@ type Ticket struct {
 	Reason    string
 }
 
+// Revision is what a final report that came late changed in a ticket: what was billed
+// before stays readable.
+type Revision struct {
+	Before, After Ticket
+	// Reason is the late report's; the ticket keeps its own.
+	Reason string
+	// At is when it was decided.
+	At domain.UnixMillis
+}
+
+// Difference is what is owed beyond what was billed before.
+func (r Revision) Difference() domain.MicroEuros { return r.After.Amount - r.Before.Amount }
+
 // Ignored counts what a session ignored, by rule, since its lifecycle event before.
 type Ignored struct{ NotNewer, RunsBackwards int }
 
@@ -126,6 +139,7 @@ type Session struct {
 	cause      Cause
 	deadline   Deadline
 	ticket     *Ticket
+	revisions  []Revision
 	ignored    Ignored // up to the last lifecycle event
 	uncounted  Ignored // since then: not in the log before the next one
 	updatedAt  domain.UnixMillis
@@ -227,6 +241,10 @@ func (s *Session) Ticket() (t Ticket, ok bool) {
 	return *s.ticket, true
 }
 
+// Revisions are what changed the ticket since it was issued, in order: the Before of the
+// first is the ticket as it was issued. Nobody changes them.
+func (s *Session) Revisions() []Revision { return s.revisions }
+
 // Ignored counts what the session ignored, by rule, as far as the log knows.
 func (s *Session) Ignored() Ignored { return s.ignored }
 
@@ -281,6 +299,7 @@ func (s *Session) Apply(at domain.UnixMillis, event Event) error {
 		revised := *s.ticket
 		revised.Revision, revised.Energy, revised.Amount = e.Revision, e.EnergyAfter, e.AmountAfter
 		revised.EndedAt = e.EndedAt
+		s.revisions = append(s.revisions, Revision{Before: *s.ticket, After: revised, Reason: e.Reason, At: at})
 		s.ticket = &revised
 	default:
 		return fmt.Errorf("%w: %T", errUnknownEvent, event)

@@ -97,6 +97,7 @@ var ruleNames = map[error]string{
 	session.ErrAlreadyAnswered:     "already_answered",
 	chargingpoint.ErrProof:         "proof",
 	chargingpoint.ErrUnknownPoint:  "unknown_point",
+	chargingpoint.ErrScheduleFull:  "schedule_full",
 	session.ErrUnknownSession:      "unknown_session",
 	session.ErrForeignPoint:        "foreign_point",
 	session.ErrForeignDriver:       "foreign_driver",
@@ -104,7 +105,6 @@ var ruleNames = map[error]string{
 	domain.ErrID:                   "id",
 	central.ErrUnknownAction:       "unknown_action",
 	central.ErrIncomplete:          "incomplete",
-	central.ErrFromLater:           "from_later",
 }
 
 // newMetrics measures a node.
