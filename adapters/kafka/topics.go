@@ -187,9 +187,6 @@ func (t *Transport) ensure(client sarama.Client, admin sarama.ClusterAdmin, want
 	if err := t.awaitTopics(client, missing); err != nil {
 		return err
 	}
-	for name := range missing {
-		delete(wanted, name)
-	}
 	return t.amend(admin, wanted)
 }
 
@@ -215,21 +212,19 @@ func (t *Transport) awaitTopics(client sarama.Client, created map[string]wantedT
 	}
 }
 
-// amend sets what topics that somebody else made lack. What may not be set, or seen, is said
+// amend sets what topics lack that somebody else made. What may not be set, or seen, is said
 // in a warning for each setting.
 func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTopic) error {
-	settings, err := describe(admin, wanted)
+	settings, hidden, err := describe(admin, wanted)
 	if err != nil {
 		return t.explain("", err)
 	}
-	var hidden []string
 	changed := make(map[string]wantedTopic)
 	type setting struct{ key, value string }
 	refused, why := make(map[setting][]string), make(map[setting]error)
 	for name, w := range wanted {
 		is, seen := settings[name]
-		if !seen {
-			hidden = append(hidden, name)
+		if !seen { // or made just now, and not known everywhere
 			continue
 		}
 		changes := make(map[string]sarama.IncrementalAlterConfigsEntry)
@@ -267,7 +262,7 @@ func (t *Transport) amend(admin sarama.ClusterAdmin, wanted map[string]wantedTop
 // learns of them a moment later: whose time the topics have is asked once, see readTrust.
 func (t *Transport) awaitSettings(admin sarama.ClusterAdmin, changed map[string]wantedTopic) error {
 	for p := (pauses{}); len(changed) > 0 && p.next < longestPause; {
-		settings, err := describe(admin, changed)
+		settings, _, err := describe(admin, changed)
 		if err != nil {
 			return t.explain("", err)
 		}
@@ -301,8 +296,9 @@ func suffices(key, is, wanted string) bool {
 	return err1 == nil && err2 == nil && (have < 0 || have >= want) // below zero is for ever
 }
 
-// describe reads topics' settings. Topics that don't exist, or that may not be read, have none.
-func describe[W any](admin sarama.ClusterAdmin, topics map[string]W) (map[string]map[string]string, error) {
+// describe reads topics' settings. Topics that don't exist have none; hidden are those whose
+// settings may not be read.
+func describe[W any](admin sarama.ClusterAdmin, topics map[string]W) (settings map[string]map[string]string, hidden []string, err error) {
 	var resources []*sarama.ConfigResource
 	for name := range topics {
 		resources = append(resources, &sarama.ConfigResource{
@@ -311,10 +307,13 @@ func describe[W any](admin sarama.ClusterAdmin, topics map[string]W) (map[string
 	}
 	results, err := admin.DescribeConfigs(resources, sarama.DescribeConfigsOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	settings := make(map[string]map[string]string, len(topics))
+	settings = make(map[string]map[string]string, len(topics))
 	for _, r := range results {
+		if errors.Is(r.ErrorCode, sarama.ErrTopicAuthorizationFailed) {
+			hidden = append(hidden, r.Name)
+		}
 		if !errors.Is(r.ErrorCode, sarama.ErrNoError) {
 			continue
 		}
@@ -323,7 +322,7 @@ func describe[W any](admin sarama.ClusterAdmin, topics map[string]W) (map[string
 			settings[r.Name][e.Name] = e.Value
 		}
 	}
-	return settings, nil
+	return settings, hidden, nil
 }
 
 // readTrust reads of which topics the broker itself sets the records' time. What can't be
@@ -332,7 +331,7 @@ func (t *Transport) readTrust() {
 	ctx, cancel := context.WithTimeout(t.life, ioTimeout)
 	defer cancel()
 	_ = t.ask(ctx, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
-		settings, err := describe(admin, t.records)
+		settings, _, err := describe(admin, t.records)
 		if err != nil {
 			return err
 		}
