@@ -19,9 +19,9 @@ lint:
 	go vet ./...
 	$(LINT) run
 
-# The end-to-end tests run the programs as processes, built without the detector: once is enough.
+# These tests run the programs as processes, built without the detector: once is enough.
 race:
-	go test -race $$(go list ./... | grep -v /cmd/internal/endtoend)
+	go test -race $$(go list ./... | grep -v -e /cmd/internal/endtoend -e /cmd/internal/compose)
 
 # The domain is held to 95 % of its statements.
 cover:
