@@ -14,7 +14,7 @@ import (
 // and that no sentence came twice.
 func (p *process) saysOnce() {
 	p.t.Helper()
-	for _, text := range []string{"Kafka can't be reached", "Kafka is reached again"} {
+	for _, text := range []string{"Kafka can't be reached at", "Kafka is reached again"} {
 		if n := strings.Count(p.output(), text); n != 1 {
 			p.t.Errorf("%s says %d times %q:\n%s", p.name, n, text, p.output())
 		}

@@ -75,7 +75,7 @@ type player struct {
 func newPlayer(w *world) *player {
 	w.t.Helper()
 	p := &player{w: w, inbox: map[[2]string]chan record{}, writer: &kafka.Writer{
-		Addr: w.client.Addr, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, MaxAttempts: 100,
+		Addr: w.client.Addr, Transport: w.client.Transport, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, MaxAttempts: 100,
 		Balancer: kafka.BalancerFunc(func(_ kafka.Message, partitions ...int) int { return partitions[rand.IntN(len(partitions))] }),
 	}}
 	w.t.Cleanup(func() { p.writer.Close() })

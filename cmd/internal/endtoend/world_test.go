@@ -500,7 +500,7 @@ func (w *world) send(topic string, value string) {
 
 func (w *world) produce(messages ...kafka.Message) {
 	w.t.Helper()
-	writer := &kafka.Writer{Addr: w.client.Addr, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
+	writer := &kafka.Writer{Addr: w.client.Addr, Transport: w.client.Transport, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
 	defer writer.Close()
 	if err := writer.WriteMessages(context.Background(), messages...); err != nil {
 		w.t.Fatal("produce:", err)
