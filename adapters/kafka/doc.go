@@ -73,6 +73,15 @@
 // there. clock.go compares clocks: of the first record sent, and of records
 // that are followed. Everything that sarama and Watermill say besides is a debug line.
 //
+// # Security
+//
+// Every connection is made by the dialer of connection.go, which begins TLS, so that a
+// handshake that fails says why; the user is sarama's part (security.go). A broker that is
+// spoken to in the wrong way only closes the connection: probe.go finds out what it would
+// rather hear. What no repetition mends (ErrDenied, ErrTLS, ErrRefused) ends Connect at once;
+// later it is said once and tried again. permissions.go asks at the start whether the broker
+// permits what the program's role needs, and says what readers are denied later.
+//
 // # Sarama, what to know
 //
 //   - A fetch that waits holds up every other request on its connection, commits too. So what

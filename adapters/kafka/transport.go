@@ -77,7 +77,7 @@ var (
 	// does not permit it what it wants.
 	ErrDenied = errors.New("Kafka denies access") //nolint:staticcheck // Kafka is a name
 	// ErrTLS tells that the two ends don't agree on TLS, or don't believe who the other is.
-	ErrTLS = errors.New("no secure connection to Kafka")
+	ErrTLS = errors.New("no TLS connection to Kafka")
 	// ErrClosed tells of the use of a Transport after Close.
 	ErrClosed = errors.New("the connection to Kafka is closed")
 )

@@ -288,11 +288,14 @@ func (p poster) Post(ctx context.Context, controls []message.Control) error {
 }
 
 // brokerChanged takes in that the broker was lost or found; the transport's log says it.
-func (n *Node) brokerChanged(up bool, _ error) {
+func (n *Node) brokerChanged(up bool, err error) {
 	n.listening.Deaf(now())
-	if up {
+	switch {
+	case up:
 		n.warn("broker", "")
-	} else {
+	case errors.Is(err, kafka.ErrDenied), errors.Is(err, kafka.ErrTLS):
+		n.warn("broker", "the broker denies access")
+	default:
 		n.warn("broker", "the broker is away")
 	}
 }
