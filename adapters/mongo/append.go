@@ -73,7 +73,7 @@ func (l *Log) Append(ctx context.Context, commit eventlog.Commit) error {
 	if err := storable(commit); err != nil {
 		return err
 	}
-	return l.do(ctx, "append to", func(ctx context.Context) error { return l.append(ctx, commit) })
+	return l.do(ctx, func(ctx context.Context) error { return l.append(ctx, commit) })
 }
 
 // storable is ErrMalformed for a commit that can't be written as a document.

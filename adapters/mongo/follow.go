@@ -39,7 +39,7 @@ func (l *Log) Follow(ctx context.Context, begun func(), took func(eventlog.Commi
 		case errors.Is(err, ErrLost):
 			return err
 		}
-		err = l.explain(ctx, "follow", err)
+		err = l.explain(ctx, err)
 		if errors.Is(err, ErrDenied) || errors.Is(err, eventlog.ErrClosed) {
 			return err
 		}

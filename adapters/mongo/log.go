@@ -3,7 +3,6 @@ package mongo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"sync/atomic"
 
@@ -40,8 +39,8 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// do runs an operation on the log, and says what went wrong. doing is "read", "append to" …
-func (l *Log) do(ctx context.Context, doing string, operation func(context.Context) error) error {
+// do runs an operation on the log, and says what went wrong.
+func (l *Log) do(ctx context.Context, operation func(context.Context) error) error {
 	if l.closed.Load() {
 		return eventlog.ErrClosed
 	}
@@ -50,11 +49,11 @@ func (l *Log) do(ctx context.Context, doing string, operation func(context.Conte
 	}
 	bounded, cancel := l.store.bound(ctx)
 	defer cancel()
-	return l.explain(ctx, doing, operation(bounded))
+	return l.explain(ctx, operation(bounded))
 }
 
 // explain says what went wrong: the port's errors as they are, all others as the store's.
-func (l *Log) explain(ctx context.Context, doing string, err error) error {
+func (l *Log) explain(ctx context.Context, err error) error {
 	var conflict *eventlog.ConflictError
 	var stored *eventlog.CauseStoredError
 	switch {
@@ -68,13 +67,13 @@ func (l *Log) explain(ctx context.Context, doing string, err error) error {
 	case l.closed.Load():
 		return eventlog.ErrClosed
 	}
-	return fmt.Errorf("can't %s the event log: %w", doing, l.store.explain(err))
+	return l.store.explain(err)
 }
 
 // Head implements eventlog.Log. It costs one look at what came after the head that this
 // process knows; where it knows none, as much as Rehydrate.
 func (l *Log) Head(ctx context.Context, stream eventlog.Stream) (end eventlog.Head, err error) {
-	err = l.do(ctx, "read", func(ctx context.Context) error {
+	err = l.do(ctx, func(ctx context.Context) error {
 		h, err := l.head(ctx, stream)
 		end = eventlog.Head{Version: h.version, Hash: h.hash, Kind: h.kind}
 		return err
@@ -130,7 +129,7 @@ func (l *Log) each(ctx context.Context, read func() error) error {
 	if errors.Is(err, errStopped) {
 		return err
 	}
-	return l.explain(ctx, "read", err)
+	return l.explain(ctx, err)
 }
 
 // Rehydrate implements eventlog.Log. It reads the stream's parts that are no samples, and
@@ -155,7 +154,7 @@ func (l *Log) Rehydrate(ctx context.Context, stream eventlog.Stream) (parts []ev
 
 // ByCause implements eventlog.Log.
 func (l *Log) ByCause(ctx context.Context, cause eventlog.Cause) (commit eventlog.Commit, ok bool, err error) {
-	err = l.do(ctx, "read", func(ctx context.Context) error {
+	err = l.do(ctx, func(ctx context.Context) error {
 		var found stored
 		found, ok, err = l.byCause(ctx, cause)
 		commit = found.Commit
@@ -198,7 +197,7 @@ func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlo
 
 // End implements eventlog.Log.
 func (l *Log) End(ctx context.Context) (end eventlog.Position, err error) {
-	err = l.do(ctx, "read", func(ctx context.Context) error {
+	err = l.do(ctx, func(ctx context.Context) error {
 		end, err = l.end(ctx)
 		return err
 	})
