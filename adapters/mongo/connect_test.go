@@ -65,7 +65,7 @@ func pretender(t *testing.T, config *tls.Config, hello, other bson.D) string {
 				defer conn.Close()
 				for {
 					m, err := readMessage(conn)
-					if err != nil || len(m) < 16 {
+					if err != nil || len(m) < 16 { // TLS, to a server without, is a message too large
 						return
 					}
 					document := other
@@ -167,7 +167,9 @@ func TestConnectSaysAtOnceWhatWaitingDoesNotMend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			addr := pretender(t, c.config, c.hello, c.other)
 			began := time.Now()
-			_, err := Connect(t.Context(), Config{
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := Connect(ctx, Config{
 				URI: "mongodb://" + c.user + addr + "/?directConnection=true&" + c.query, Logger: slog.New(slog.DiscardHandler),
 			})
 			if !errors.Is(err, c.want) {
@@ -176,7 +178,7 @@ func TestConnectSaysAtOnceWhatWaitingDoesNotMend(t *testing.T) {
 			if !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("it says %q, want %q in it", err, c.says)
 			}
-			if took := time.Since(began); took > 8*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("it took %s", took)
 			}
 		})

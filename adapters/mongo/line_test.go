@@ -3,6 +3,7 @@ package mongo
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -254,7 +255,11 @@ func readMessage(from io.Reader) ([]byte, error) {
 	if _, err := io.ReadFull(from, length[:]); err != nil {
 		return nil, err
 	}
-	message := make([]byte, binary.LittleEndian.Uint32(length[:]))
+	size := binary.LittleEndian.Uint32(length[:])
+	if size < 16 || size > 48<<20 {
+		return nil, errors.New("no message")
+	}
+	message := make([]byte, size)
 	copy(message, length[:])
 	_, err := io.ReadFull(from, message[4:])
 	return message, err
