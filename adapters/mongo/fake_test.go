@@ -104,6 +104,31 @@ func (f *fakeShelves) read(ctx context.Context, collection string, ids []string)
 	return found, nil
 }
 
+func (f *fakeShelves) ids(_ context.Context, collection string, each func(bson.RawValue) error) error {
+	f.mu.Lock()
+	var all []bson.RawValue
+	for id := range f.documents[collection] {
+		all = append(all, textValue(id))
+	}
+	away := f.away
+	f.mu.Unlock()
+	if away {
+		return errAway
+	}
+	for _, id := range all {
+		if err := each(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// textValue is a text as a document has it.
+func textValue(text string) bson.RawValue {
+	kind, value, _ := bson.MarshalValue(text) // of a text, it can't fail
+	return bson.RawValue{Type: kind, Value: value}
+}
+
 func (f *fakeShelves) ready(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

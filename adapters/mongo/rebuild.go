@@ -77,6 +77,14 @@ type rebuild struct {
 	drivers map[domain.DriverID]bool
 	stale   map[eventlog.Stream]string
 	counts  Rebuilt
+	// last is the position of the last commit that was read, lost how many could not be.
+	last eventlog.Position
+	lost int
+	// settle does what there is to do about the documents of some streams, and forgets their
+	// folds; settleDrivers about those of the drivers that are asked. They are store and
+	// storeDrivers where they are nil.
+	settle        func(ctx context.Context, folds []*rebuilding) error
+	settleDrivers func(ctx context.Context) error
 }
 
 type rebuilding struct {
@@ -100,15 +108,18 @@ func (r *rebuild) tell() {
 }
 
 func (r *rebuild) all(ctx context.Context) (err error) {
-	for from := eventlog.Position(1); from != 0; {
+	if r.settle == nil {
+		r.settle, r.settleDrivers = r.store, r.storeDrivers
+	}
+	for from := r.last + 1; from != 0; {
 		if from, err = r.pass(ctx, from); err != nil {
 			return err
 		}
 	}
-	if err := r.store(ctx, slices.Collect(maps.Values(r.folds))); err != nil {
+	if err := r.settle(ctx, slices.Collect(maps.Values(r.folds))); err != nil {
 		return err
 	}
-	return r.storeDrivers(ctx)
+	return r.settleDrivers(ctx)
 }
 
 // pass folds all commits from a position on, until the end (next is 0) or to one that can't
@@ -119,6 +130,7 @@ func (r *rebuild) pass(ctx context.Context, from eventlog.Position) (next eventl
 		switch {
 		case errors.As(err, &damage) && damage.Position >= from:
 			r.projections.logger.Error("a commit of the event log can't be read; the rebuild goes on behind it", "error", err)
+			r.lost++
 			if damage.Stream != "" {
 				r.damaged(damage.Stream, err)
 			}
@@ -131,13 +143,14 @@ func (r *rebuild) pass(ctx context.Context, from eventlog.Position) (next eventl
 				return 0, err
 			}
 		}
+		r.last = commit.Position
 		if len(r.closed) >= closedKept {
-			if err := r.store(ctx, slices.Clone(r.closed[:bulkSize])); err != nil {
+			if err := r.settle(ctx, slices.Clone(r.closed[:bulkSize])); err != nil {
 				return 0, err
 			}
 		}
 		if len(r.asked) >= bulkSize {
-			if err := r.storeDrivers(ctx); err != nil {
+			if err := r.settleDrivers(ctx); err != nil {
 				return 0, err
 			}
 		}
@@ -231,6 +244,12 @@ func (r *rebuild) damaged(stream eventlog.Stream, err error) {
 
 // store makes the documents of some streams what their folds say, and forgets the folds.
 func (r *rebuild) store(ctx context.Context, folds []*rebuilding) error {
+	return r.each(ctx, folds, r.storeIn)
+}
+
+// each has something done with the folds of some streams and their documents, as they are
+// found in a collection, and forgets the folds.
+func (r *rebuild) each(ctx context.Context, folds []*rebuilding, do func(ctx context.Context, collection string, folds []*rebuilding, found map[string]bson.Raw) error) error {
 	for some := range slices.Chunk(folds, bulkSize) {
 		byCollection := map[string][]*rebuilding{}
 		ids := map[string][]string{}
@@ -244,7 +263,7 @@ func (r *rebuild) store(ctx context.Context, folds []*rebuilding) error {
 			if err != nil {
 				return err
 			}
-			if err := r.storeIn(ctx, collection, all, found); err != nil {
+			if err := do(ctx, collection, all, found); err != nil {
 				return err
 			}
 		}

@@ -61,6 +61,9 @@ type shelves interface {
 	replace(ctx context.Context, collection string, documents []replacement) []error
 	// read gives those of the documents that there are.
 	read(ctx context.Context, collection string, ids []string) (map[string]bson.Raw, error)
+	// ids gives the ids of all documents of a collection, in no particular order, until each
+	// gives an error, which is then its own.
+	ids(ctx context.Context, collection string, each func(id bson.RawValue) error) error
 	// ready is nil where the store answers, and all indexes are there.
 	ready(ctx context.Context) error
 	// lastReached is how far a log that is elsewhere was projected, as setReached noted; zero
@@ -244,6 +247,21 @@ func (s *Store) read(ctx context.Context, collection string, ids []string) (map[
 		found[id] = d
 	}
 	return found, nil
+}
+
+// ids is shelves'.
+func (s *Store) ids(ctx context.Context, collection string, each func(id bson.RawValue) error) error {
+	cursor, err := s.db.Collection(collection).Find(ctx, bson.D{}, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+	if err != nil {
+		return s.explain(err)
+	}
+	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+	for cursor.Next(ctx) {
+		if err := each(cursor.Current.Lookup("_id")); err != nil {
+			return err
+		}
+	}
+	return s.explain(cursor.Err())
 }
 
 // ready is shelves'.
