@@ -95,7 +95,7 @@ func (t *Transport) Group(ctx context.Context, group string, topics []string, ha
 // Listens tells whether every topic of every Group is being read. Between an outage and the
 // moment when a group has come together again, what others sent waits unread; so it does while
 // the broker denies it.
-func (t *Transport) Listens() bool { return t.waiting.Load() == 0 && !t.refused() }
+func (t *Transport) Listens() bool { return t.waiting.Load() == 0 && len(t.refused()) == 0 }
 
 // subscription is one topic's part of a Group. It is Watermill's Unmarshaler and Tracer, the
 // two places where Watermill lets its subscriber be shaped.

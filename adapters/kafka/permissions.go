@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -25,6 +26,8 @@ const (
 	Monitor
 	Driver
 	Operator
+	// Onlooker lists the points.
+	Onlooker
 )
 
 // needs are the topics that the role can't do without. What else it may use, such as an
@@ -46,6 +49,8 @@ func (t *Transport) needs() (read, write []string) {
 		read, write = []string{names.Request, names.Auth, names.Telemetry, names.Done, names.Ticket}, []string{names.Request}
 	case Operator:
 		read, write = []string{names.Auth, names.State, DeadLetters(names.Control)}, []string{names.Control}
+	case Onlooker:
+		read = []string{names.State}
 	case Nobody:
 	}
 	return read, write
@@ -130,19 +135,6 @@ func (t *Transport) askForGroup(ctx context.Context, group string) error {
 	})
 }
 
-// lacking are the operations on a topic that are wanted and not permitted.
-func lacking(topic string, wanted, permitted sarama.AclOperation) (missing []string) {
-	for _, o := range []struct {
-		sarama.AclOperation
-		name string
-	}{{sarama.AclOperationRead, "read "}, {sarama.AclOperationWrite, "write "}} {
-		if bit := sarama.AclOperation(1) << o.AclOperation; wanted&bit != 0 && permitted&bit == 0 {
-			missing = append(missing, o.name+topic)
-		}
-	}
-	return missing
-}
-
 // deniedTo is ErrDenied about what a program wants to do.
 func (t *Transport) deniedTo(what string) error {
 	return fmt.Errorf("%w: %s may not %s: permit it (docs/security.md has the list)", ErrDenied, t.who(), what)
@@ -210,17 +202,9 @@ func (t *Transport) permit() {
 	}
 }
 
-// refused tells whether readers are denied what they read.
-func (t *Transport) refused() bool {
+// refused is what readers are denied, in no particular order.
+func (t *Transport) refused() []string {
 	t.refusals.mu.Lock()
 	defer t.refusals.mu.Unlock()
-	return len(t.refusals.last) > 0
-}
-
-// turnedAway tells whether readers are not let in at all, and have said so.
-func (t *Transport) turnedAway() bool {
-	t.refusals.mu.Lock()
-	defer t.refusals.mu.Unlock()
-	_, denied := t.refusals.last[toConnect]
-	return denied
+	return slices.Collect(maps.Keys(t.refusals.last))
 }

@@ -104,16 +104,21 @@ func TestARoleIsToldAllThatItMayNot(t *testing.T) {
 		"an Engine that may not read": {Engine, nil, []string{"ev.supply.telemetry", "ev.supply.done"}, "may not read ev.commands, ev.supply.start: permit it"},
 		"an Engine":                   {Engine, []string{"ev.commands", "ev.supply.start"}, []string{"ev.supply.telemetry", "ev.supply.done"}, ""},
 		"a Driver that may see, not read": {
-			Driver, []string{"ev.supply.telemetry", "ev.supply.done", "ev.supply.ticket"},
-			[]string{"ev.supply.request", "ev.supply.auth"}, "may not read ev.supply.request, ev.supply.auth: permit it",
+			Driver,
+			[]string{"ev.supply.telemetry", "ev.supply.done", "ev.supply.ticket"},
+			[]string{"ev.supply.request", "ev.supply.auth"},
+			"may not read ev.supply.request, ev.supply.auth: permit it",
 		},
 		"a Driver": {
-			Driver, []string{"ev.supply.request", "ev.supply.auth", "ev.supply.telemetry", "ev.supply.done", "ev.supply.ticket"},
-			[]string{"ev.supply.request"}, "",
+			Driver,
+			[]string{"ev.supply.request", "ev.supply.auth", "ev.supply.telemetry", "ev.supply.done", "ev.supply.ticket"},
+			[]string{"ev.supply.request"},
+			"",
 		},
 		"an operator that may nothing": {Operator, nil, nil, "may not read ev.supply.auth, ev.cp.state, ev.control.dlq, nor write ev.control: permit it"},
 		"an operator":                  {Operator, []string{"ev.supply.auth", "ev.cp.state", "ev.control.dlq"}, []string{"ev.control"}, ""},
 		"a Central that may half":      {Central, DefaultTopics().CentralReads(), nil, "may not read ev.supply.auth, ev.cp.state, ev.control.dlq, nor write ev.commands, ev.supply.auth, "},
+		"whoever may not even look":    {Onlooker, nil, []string{"ev.supply.request"}, "may not read ev.cp.state: permit it"},
 		"whoever says not what it is":  {Nobody, nil, nil, "may not write to any topic: permit it"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -288,6 +293,9 @@ func TestWhatIsNoLongerPermitted(t *testing.T) {
 	const denied = "Kafka denies access: the user ev-somebody may not read ev.health: permit it (docs/security.md has the list); trying again"
 	await(t, "the log says so", func() bool { return strings.Contains(log.String(), denied) })
 	await(t, "nobody takes silence for silence", func() bool { return !tr.Listens() })
+	if err := tr.Ready(t.Context()); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "may not read ev.health: permit it") {
+		t.Errorf("it is not ready because %v", err)
+	}
 	g.permit(reading)
 	g.produce("ev.health", `{"id":"CP-002","status":"OK"}`)
 	receive(t, "a report, alone", alone)

@@ -64,7 +64,7 @@ func (t *Transport) probe(d dialer, address string) error {
 	}
 	if _, err = exchange(conn, apiVersions, nil); err != nil {
 		if cutOff(err) && speaksTLS(d, address) {
-			return fmt.Errorf("%w: %s expects TLS: set --kafka-tls, or give the address where it does not", ErrTLS, address)
+			return tlsFails("%s expects TLS: set --kafka-tls, or give the address where it does not", address)
 		}
 		return nil
 	}
@@ -96,9 +96,9 @@ func (t *Transport) probeSecured(d dialer, address string) error {
 		case !cutOff(err) && !refusedByPeer(err), !asked:
 			return nil
 		case len(d.tls.Certificates) == 0:
-			return fmt.Errorf("%w: %s asks for a certificate: give this program's with --kafka-cert and --kafka-key", ErrTLS, address)
+			return tlsFails("%s asks for a certificate: give this program's with --kafka-cert and --kafka-key", address)
 		}
-		return fmt.Errorf("%w: %s does not accept the certificate of --kafka-cert", ErrTLS, address)
+		return tlsFails("%s does not accept the certificate of --kafka-cert", address)
 	}
 	return t.probeUser(d, address)
 }
@@ -217,8 +217,16 @@ func speaksTLS(d dialer, address string) bool {
 	return true
 }
 
+// tlsError is ErrTLS in a sentence of its own, whatever sarama says around it.
+type tlsError struct{ text string }
+
+func tlsFails(format string, args ...any) error { return &tlsError{fmt.Sprintf(format, args...)} }
+
+func (e *tlsError) Error() string        { return ErrTLS.Error() + ": " + e.text }
+func (e *tlsError) Is(target error) bool { return target == ErrTLS }
+
 func noTLS(address string) error {
-	return fmt.Errorf("%w: %s speaks no TLS: leave --kafka-tls out, or give the address where it does", ErrTLS, address)
+	return tlsFails("%s speaks no TLS: leave --kafka-tls out, or give the address where it does", address)
 }
 
 // explainTLS makes one sentence of why a connection could not be secured.
@@ -238,21 +246,21 @@ func explainTLS(address string, err error) error {
 	case errors.As(err, &noTLSAtAll):
 		return noTLS(address)
 	case errors.As(err, &unknown):
-		return fmt.Errorf("%w: the certificate of %s is signed by nobody who is known here: give the authority's with --kafka-ca", ErrTLS, address)
+		return tlsFails("the certificate of %s is signed by nobody who is known here: give the authority's with --kafka-ca", address)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Errorf("%w: the certificate of %s is valid from %s to %s only, and here it is %s: renew it, or set this machine's clock",
-			ErrTLS, address, day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now()))
+		return tlsFails("the certificate of %s is valid from %s to %s only, and here it is %s: renew it, or set this machine's clock",
+			address, day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now()))
 	case errors.As(err, &otherHost):
-		return fmt.Errorf("%w: the certificate of %s is that of %s, not of %s: give the address by a name that it has", ErrTLS, address, namesOf(otherHost.Certificate), host)
+		return tlsFails("the certificate of %s is that of %s, not of %s: give the address by a name that it has", address, namesOf(otherHost.Certificate), host)
 	case errors.As(err, &unverified):
-		return fmt.Errorf("%w: the certificate of %s is not valid: %w", ErrTLS, address, unverified.Err)
+		return tlsFails("the certificate of %s is not valid: %v", address, unverified.Err)
 	case refusedByPeer(err):
 		errors.As(err, &network)
-		return fmt.Errorf("%w: %s refuses it: %w", ErrTLS, address, network.Err)
+		return tlsFails("%s refuses it: %v", address, network.Err)
 	case errors.As(err, &network), cutOff(err):
 		return err
 	}
-	return fmt.Errorf("%w: %s: %w", ErrTLS, address, err)
+	return tlsFails("%s: %v", address, err)
 }
 
 func day(at time.Time) string { return at.UTC().Format(time.DateOnly) }

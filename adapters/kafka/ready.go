@@ -34,7 +34,9 @@ func (t *Transport) Ready(ctx context.Context, topics ...string) error {
 		return err
 	}
 	var reasons []error
-	if !t.Listens() {
+	if denied := t.refused(); len(denied) > 0 {
+		reasons = append(reasons, t.deniedTo(listed(denied)))
+	} else if !t.Listens() {
 		reasons = append(reasons, errors.New("the consumer groups have not come together yet"))
 	}
 	var there []string

@@ -244,12 +244,14 @@ func TestConnectionsThatCannotBeSecured(t *testing.T) {
 		"the system's authorities":        {[]kfake.Opt{secured}, Security{TLS: &tls.Config{}}, ErrTLS, "is signed by nobody who is known here"},
 		"a certificate that has expired": {
 			[]kfake.Opt{kfake.TLS(ca.serving(t, "127.0.0.1", yesterday))},
-			Security{TLS: ca.believing()}, ErrTLS,
+			Security{TLS: ca.believing()},
+			ErrTLS,
 			"to " + yesterday.UTC().Format(time.DateOnly) + " only, and here it is " + time.Now().UTC().Format(time.DateOnly) + ": renew it, or set this machine's clock",
 		},
 		"another host's certificate": {
 			[]kfake.Opt{kfake.TLS(ca.serving(t, "kafka.example", tomorrow()))},
-			Security{TLS: ca.believing()}, ErrTLS,
+			Security{TLS: ca.believing()},
+			ErrTLS,
 			"the certificate of ADDR is that of kafka.example, not of 127.0.0.1: give the address by a name that it has",
 		},
 		"no certificate of one's own":         {[]kfake.Opt{kfake.TLS(ca.asking(t))}, Security{TLS: ca.believing()}, ErrTLS, "ADDR asks for a certificate: give this program's with --kafka-cert and --kafka-key"},
@@ -283,6 +285,25 @@ func cantConnect(t *testing.T, addr string, security Security, reason error, say
 	if !errors.Is(err, reason) || !strings.HasPrefix(err.Error(), reason.Error()+": ") || !strings.Contains(err.Error(), says) ||
 		strings.Contains(err.Error(), aSecret) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("the error is %v, want %v: %s", err, reason, says)
+	}
+}
+
+// What is wrong with the connection to a broker that another names is the same sentence.
+func TestABrokerWhoseCertificateIsNotOfTheNameThatItTells(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	_, port := freeAddr(t)
+	addr := net.JoinHostPort("127.0.0.1", portText(port))
+	startKafka(t, kfake.Ports(port), kfake.ListenFn(func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		return misnamed{tls.NewListener(l, ca.serving(t, "127.0.0.1", tomorrow())), net.JoinHostPort("localhost", portText(port))}, err
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := Connect(ctx, Config{Brokers: []string{addr}, Security: Security{TLS: ca.believing()}})
+	want := fmt.Sprintf("no TLS connection to Kafka: the certificate of localhost:%d is that of 127.0.0.1, not of localhost: give the address by a name that it has", port)
+	if !errors.Is(err, ErrTLS) || err.Error() != want {
+		t.Errorf("the error is %v, want %s", err, want)
 	}
 }
 

@@ -216,10 +216,13 @@ func (t *Transport) Close() error {
 func (t *Transport) explain(about string, err error) error {
 	brokers := strings.Join(t.brokers, ", ")
 	var (
-		config sarama.ConfigurationError
-		answer sarama.KError
+		config  sarama.ConfigurationError
+		answer  sarama.KError
+		without *tlsError
 	)
 	switch {
+	case errors.As(err, &without):
+		return without
 	case err == nil, isNamed(err):
 		return err
 	case errors.Is(err, context.Canceled):

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,7 +106,7 @@ func (t *Transport) heard(err error) (back bool) {
 	}
 	w.down = err
 	if err != nil {
-		if !isLasting(err) || !t.turnedAway() {
+		if !isLasting(err) || !slices.Contains(t.refused(), toConnect) {
 			t.log.Warn(err.Error() + "; trying again")
 		}
 	} else {

@@ -117,7 +117,7 @@ type points struct {
 
 // Run lists the points.
 func (l *points) Run(ctx context.Context, p *program.Process, line *commandLine) error {
-	broker, err := line.KafkaConfig(kafka.Nobody, "ev-driver", p.Logger)
+	broker, err := line.KafkaConfig(kafka.Onlooker, "ev-driver", p.Logger)
 	if err != nil {
 		return err
 	}

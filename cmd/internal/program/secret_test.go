@@ -33,7 +33,7 @@ func (o *open) Run(_ context.Context, p *program.Process, c *vault) error {
 	if o.run != nil {
 		return o.run(p, c)
 	}
-	_, err := fmt.Fprintf(p.Stdout, "kafka %q mongo %q %q\n", c.Password.Reveal(), o.URI.Reveal(), o.Mongo.Password.Reveal())
+	_, err := fmt.Fprintf(p.Stdout, "kafka %q mongo %q %q\n", c.Password.Reveal(), o.URI.Reveal(), o.Password.Reveal())
 	return err
 }
 
