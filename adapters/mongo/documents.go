@@ -254,6 +254,9 @@ func text[S ~string](s S) *string {
 	return &t
 }
 
+// driverStream stands for a driver among streams: there is no stream of one.
+func driverStream(id domain.DriverID) eventlog.Stream { return eventlog.Stream("driver-" + id) }
+
 // placeOf is where a stream's document is stored; ok is false where it has none.
 func placeOf(stream eventlog.Stream) (collection, id string, ok bool) {
 	if id, ok = strings.CutPrefix(string(stream), "point-"); ok {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 const (
 	// sweepEvery is how often the documents of all open streams are compared with the log.
 	sweepEvery = 30 * time.Second
+	// sweepAgain is how long after one that failed the next follows.
+	sweepAgain = 5 * time.Second
 	// mendEvery is how often streams are read of which parts are missing.
 	mendEvery = 500 * time.Millisecond
 	// atOnce is how many streams are read before their documents are stored: closed ones are
@@ -63,7 +66,7 @@ func (p *Projections) keepFlushing(ctx context.Context) {
 func (p *Projections) keepMending(ctx context.Context) {
 	tick := time.NewTicker(mendEvery)
 	defer tick.Stop()
-	var swept time.Time
+	var sweepAt time.Time
 	var said string
 	for {
 		err := p.reachable(ctx)
@@ -73,17 +76,19 @@ func (p *Projections) keepMending(ctx context.Context) {
 		if err == nil {
 			err = p.resolveDoubts(ctx)
 		}
-		if err == nil && (time.Since(swept) >= sweepEvery || p.cameBack()) {
-			if err = p.sweep(ctx); err == nil {
-				swept = time.Now()
+		if err == nil && (p.cameBack() || !time.Now().Before(sweepAt)) {
+			sweepAt = time.Now().Add(sweepEvery)
+			if err = p.sweep(ctx); err != nil {
+				sweepAt = time.Now().Add(sweepAgain)
+			} else if said != "" {
+				said = ""
+				p.logger.Info("the documents are compared with the event log again")
 			}
 		}
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err == nil:
-			said = ""
-		case said != err.Error() && !p.isAway():
+		case err != nil && said != err.Error() && !p.isAway():
 			said = err.Error()
 			p.logger.Warn("the documents can't be compared with the event log; trying again", "error", err)
 		}
@@ -242,9 +247,7 @@ func mend(f *fold, found bson.Raw, more func() error) (r replacement, v verdict,
 // sweep compares the documents of all open streams, and of their drivers, with the log, and
 // replaces those that say something else.
 func (p *Projections) sweep(ctx context.Context) error {
-	if err := p.shelves.ready(ctx); err != nil {
-		return err
-	}
+	ready := p.shelves.ready(ctx) // an index that can't be made keeps no document from being mended
 	end, err := p.logEnd(ctx)
 	if err != nil {
 		return err
@@ -272,7 +275,7 @@ func (p *Projections) sweep(ctx context.Context) error {
 	if err := p.catchUpClosed(ctx); err != nil {
 		return err
 	}
-	return p.noteCovered(ctx, end)
+	return errors.Join(ready, p.noteCovered(ctx, end))
 }
 
 // isMended notes that documents said something else than the log.
@@ -446,7 +449,13 @@ func (p *Projections) tryStale(open []eventlog.Stream) {
 	}
 	p.mu.Unlock()
 	for _, stream := range again {
-		p.reread(stream)
+		if id, ok := strings.CutPrefix(string(stream), "driver-"); ok {
+			p.mu.Lock()
+			p.drivers[domain.DriverID(id)] = time.Now()
+			p.mu.Unlock()
+		} else {
+			p.reread(stream)
+		}
 	}
 }
 

@@ -198,8 +198,11 @@ func TestALogThatIsAwayIsSaidOnce(t *testing.T) {
 			t.Errorf("said was %q", lines.lines)
 		}
 		h.log.setAway(nil)
-		time.Sleep(time.Second)
+		time.Sleep(sweepAgain + time.Second)
 		sameDocuments(t, fake, rebuiltFrom(t, h))
+		if lines.count("compared with the event log again") != 1 {
+			t.Errorf("said was %q", lines.lines)
+		}
 		stop()
 	})
 }

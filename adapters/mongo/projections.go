@@ -60,7 +60,7 @@ type Projections struct {
 	doubts map[*kept]bool
 	// drivers wait to be stored.
 	drivers map[domain.DriverID]time.Time
-	// stale are the streams whose documents can't be stored, and why.
+	// stale are the streams, and drivers, whose documents can't be stored, and why.
 	stale  map[eventlog.Stream]string
 	mended uint64
 	// away is since when the store is; zero while it answers.
@@ -140,6 +140,14 @@ type underway struct {
 	// of is the document's stream; nil where it is a driver's.
 	of      *kept
 	outcome <-chan error
+}
+
+// stream is whose document it is.
+func (u *underway) stream() eventlog.Stream {
+	if u.of == nil {
+		return driverStream(domain.DriverID(u.id))
+	}
+	return u.of.stream
 }
 
 // take folds a part. Where that may not wait, it gives the documents to be stored.
@@ -222,7 +230,6 @@ func (p *Projections) catchUp(ctx context.Context, k *kept) error {
 		}
 		k.fold = f
 	}
-	k.behind = true
 	for part, err := range p.config.Read(ctx, k.stream, k.fold.version+1) {
 		if err != nil {
 			return err
@@ -237,16 +244,17 @@ func (p *Projections) catchUp(ctx context.Context, k *kept) error {
 	return nil
 }
 
-// wait notes that a stream's document, and a driver's, are to be stored.
-func (p *Projections) wait(k *kept, asks domain.DriverID) {
+// wait notes that a stream's document is to be stored, and that of the driver who asked for
+// it, where one is named.
+func (p *Projections) wait(k *kept, asked domain.DriverID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	if _, waits := p.waits[k]; !waits {
 		p.waits[k] = now
 	}
-	if _, waits := p.drivers[asks]; !waits && asks != "" {
-		p.drivers[asks] = now
+	if _, waits := p.drivers[asked]; !waits && asked != "" {
+		p.drivers[asked] = now
 	}
 }
 
@@ -269,16 +277,15 @@ func (p *Projections) noted(s *underway, err error) error {
 	switch {
 	case errors.As(err, &refused):
 		p.answers(nil)
-		if s.of != nil {
-			p.isStale(s.of.stream, refused.why, err)
-		} else {
-			p.logger.Error("a driver's document is refused; everything else goes on", "driver", s.id, "error", err)
-		}
+		p.isStale(s.stream(), refused.why, err)
 	case err != nil && !errors.Is(err, errNewer):
 		p.answers(err)
 		return err
 	default:
 		p.answers(nil)
+	}
+	if err == nil {
+		p.isStored(s.stream())
 	}
 	if s.of == nil {
 		return nil
@@ -286,9 +293,6 @@ func (p *Projections) noted(s *underway, err error) error {
 	k := s.of
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err == nil {
-		p.isStored(k.stream)
-	}
 	if k.fold == nil || k.behind || int64(k.fold.version) != s.version {
 		return nil
 	}

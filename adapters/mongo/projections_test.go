@@ -413,6 +413,64 @@ func TestADocumentThatIsRefusedForGoodStopsNothingElse(t *testing.T) {
 	}
 }
 
+func TestADriverThatIsRefusedForGoodIsSaidOnce(t *testing.T) {
+	var lines collector
+	h := newHistory(t, nil)
+	fake := newFake()
+	fake.refuse = func(r replacement) string {
+		if r.collection == driversCollection {
+			return staleInvalid
+		}
+		return ""
+	}
+	p := project(h, fake, false, &lines)
+	for range 3 {
+		_, publication := h.asks("D-7", "CP-1")
+		must(t, p.Handle(t.Context(), publication))
+	}
+	must(t, errors.Join(p.sweep(t.Context()), p.readMissing(t.Context()), p.flush(t.Context())))
+	if s := p.Stats(); s.Stale[staleInvalid] != 1 || s.Waiting != 0 || len(lines.lines) != 1 {
+		t.Errorf("%+v, said was %q", s, lines.lines)
+	}
+	fake.refuse = nil
+	must(t, errors.Join(p.sweep(t.Context()), p.flush(t.Context())))
+	sameDocuments(t, fake, rebuiltFrom(t, h))
+	if s := p.Stats(); s.Stale[staleInvalid] != 0 {
+		t.Errorf("in the end %+v", s)
+	}
+}
+
+// A sample that comes while the one before is being written waits for the next flush, and
+// is no older than that.
+func TestASampleThatComesDuringAFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, s := supplying(t)
+		fake := newFake()
+		p := project(h, fake, false, io.Discard)
+		must(t, p.sweep(t.Context()))
+		h.now += 1_000
+		must(t, p.Handle(t.Context(), h.reports(s, 2, 2_000, h.now)))
+		time.Sleep(10 * time.Second)
+		if got := p.Stats(); got.Delay != 10*time.Second || got.Waiting != 1 {
+			t.Errorf("before the flush %+v", got)
+		}
+		fake.before = func() {
+			h.now += 1_000
+			must(t, p.Handle(t.Context(), h.reports(s, 3, 3_000, h.now)))
+			time.Sleep(time.Second)
+		}
+		must(t, p.flush(t.Context()))
+		if got := p.Stats(); got.Delay != time.Second || got.Waiting != 1 || energyOf(fake, s) != 2_000 {
+			t.Errorf("after it %+v, stored is %d", got, energyOf(fake, s))
+		}
+		fake.before = nil
+		must(t, p.flush(t.Context()))
+		if got := p.Stats(); got.Waiting != 0 || energyOf(fake, s) != 3_000 {
+			t.Errorf("in the end %+v, stored is %d", got, energyOf(fake, s))
+		}
+	})
+}
+
 func TestAStreamThatCantBeReadStopsNothingElse(t *testing.T) {
 	var lines collector
 	h, s := supplying(t)

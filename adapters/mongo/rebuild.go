@@ -32,7 +32,7 @@ type Rebuilt struct {
 	// Written documents were missing or said something else, Unchanged ones said it already. A
 	// session that was revised long after its close may count twice.
 	Written, Unchanged uint64
-	// Stale is how many streams' documents could not be made, by reason, as in ProjectionStats.
+	// Stale is how many documents could not be made, by reason, as in ProjectionStats.
 	Stale map[string]int
 }
 
@@ -298,7 +298,7 @@ func (r *rebuild) storeIn(ctx context.Context, collection string, folds []*rebui
 	return r.write(ctx, collection, wrong, streams)
 }
 
-// write stores documents; streams are theirs, or nil where they are drivers'.
+// write stores the documents of streams.
 func (r *rebuild) write(ctx context.Context, collection string, documents []replacement, streams []eventlog.Stream) error {
 	if len(documents) == 0 {
 		return nil
@@ -306,11 +306,9 @@ func (r *rebuild) write(ctx context.Context, collection string, documents []repl
 	for i, err := range r.projections.shelves.replace(ctx, collection, documents) {
 		var refused *refusedError
 		switch {
-		case errors.As(err, &refused) && streams != nil:
+		case errors.As(err, &refused):
 			r.stale[streams[i]] = refused.why
 			r.projections.isStale(streams[i], refused.why, err)
-		case errors.As(err, &refused):
-			r.projections.logger.Error("a driver's document is refused; everything else goes on", "driver", documents[i].id, "error", err)
 		case errors.Is(err, errNewer): // a Central was there meanwhile
 			r.counts.Unchanged++
 		case err != nil:
@@ -335,18 +333,19 @@ func (r *rebuild) storeDrivers(ctx context.Context) error {
 			return err
 		}
 		var wrong []replacement
+		var streams []eventlog.Stream
 		for _, id := range some {
 			change, v, err := mendDriver(id, found[string(id)])
 			switch {
 			case err != nil:
 				return err
 			case v != same:
-				wrong = append(wrong, change)
+				wrong, streams = append(wrong, change), append(streams, driverStream(id))
 			default:
 				r.counts.Unchanged++
 			}
 		}
-		if err := r.write(ctx, driversCollection, wrong, nil); err != nil {
+		if err := r.write(ctx, driversCollection, wrong, streams); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,19 @@ func busy(t tester, steps int) *history {
 	return h
 }
 
+// supplies is a history of so many supplies, one after the other.
+func supplies(t tester, n int) *history {
+	h := newHistory(t, nil)
+	h.working("CP-1", 300_000)
+	for n := range n {
+		h.now += 10_000
+		s, _ := h.asks(domain.DriverID(fmt.Sprint("D-", n%7)), "CP-1")
+		h.reports(s, 1, 500, h.now)
+		h.done(s, 1_000)
+	}
+	return h
+}
+
 func TestRebuildTellsHowFarItIs(t *testing.T) {
 	h := busy(t, 5_000)
 	fake := newFake()
@@ -69,13 +82,14 @@ func (s *stopping) All(ctx context.Context, from eventlog.Position) iter.Seq2[ev
 }
 
 func TestRebuildMayBeStoppedAndRunAgain(t *testing.T) {
-	h := busy(t, 20_000)
+	h := supplies(t, 2*closedKept)
 	want := rebuiltFrom(t, h)
 	fake := newFake()
 	for _, after := range []int{1, 10, len(h.log.commits) / 2, len(h.log.commits) - 1} {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := project(h, fake, false, io.Discard).Rebuild(ctx, &stopping{h.log, after, cancel}, h.log.Decode, nil)
-		if cancel(); !errors.Is(err, context.Canceled) {
+		cancel()
+		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("stopped after %d commits: %v", after, err)
 		}
 	}
@@ -132,14 +146,7 @@ func TestRebuildBesideACentral(t *testing.T) {
 
 // However long the log, a rebuild keeps what is open and some that closed last.
 func TestRebuildKeepsNoMoreThanIsOpen(t *testing.T) {
-	h := newHistory(t, nil)
-	h.working("CP-1", 300_000)
-	for n := range 3 * closedKept {
-		h.now += 10_000
-		s, _ := h.asks(domain.DriverID(fmt.Sprint("D-", n%7)), "CP-1")
-		h.reports(s, 1, 500, h.now)
-		h.done(s, 1_000)
-	}
+	h := supplies(t, 3*closedKept)
 	most := 0
 	fake := newFake()
 	p := project(h, fake, false, io.Discard)
@@ -195,7 +202,6 @@ func TestRebuildGoesOnBehindDamage(t *testing.T) {
 	}
 	_, id, _ := placeOf(stream)
 	delete(want.documents[sessionsCollection], id)
-	// The point's part of the same commits could not be read in the pass: it was for itself.
 	sameDocuments(t, fake, want)
 }
 
@@ -213,14 +219,14 @@ func TestRebuildCountsWhatIsRefused(t *testing.T) {
 	}
 	var lines collector
 	got, err := project(h, fake, false, &lines).Rebuild(t.Context(), h.log, h.log.Decode, nil)
-	if err != nil || !maps.Equal(got.Stale, map[string]int{staleTooLarge: 1}) {
+	if err != nil || !maps.Equal(got.Stale, map[string]int{staleTooLarge: 1, staleInvalid: 1}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	want := rebuiltFrom(t, h)
 	delete(want.documents[pointsCollection], "CP-1")
 	delete(want.documents[driversCollection], "D-2")
 	sameDocuments(t, fake, want)
-	if lines.count("stale") != 1 || lines.count("D-2") != 1 {
+	if lines.count("stale") != 2 || lines.count("driver-D-2") != 1 {
 		t.Errorf("said was %q", lines.lines)
 	}
 }

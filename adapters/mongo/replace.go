@@ -109,16 +109,31 @@ func (s *Store) replace(ctx context.Context, collection string, documents []repl
 
 // writeEach carries out guarded upserts, in any order, and notes each one's outcome.
 func (s *Store) writeEach(ctx context.Context, collection string, models map[int]mongo.WriteModel, outcomes []error) {
-	// A guarded upsert that finds no older document inserts one, and so fails on a newer one;
-	// or on one that came between the two and may be older: then the second time tells.
-	again := s.writeOnce(ctx, collection, models, outcomes)
-	for n := range s.writeOnce(ctx, collection, again, outcomes) {
+	bulk := func(models []mongo.WriteModel) error {
+		_, err := s.db.Collection(collection).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+		return err
+	}
+	writeAll(bulk, models, outcomes)
+	for n, err := range outcomes {
+		var refused *refusedError
+		if err != nil && !errors.As(err, &refused) && !errors.Is(err, errNewer) {
+			outcomes[n] = s.explain(err)
+		}
+	}
+}
+
+// writeAll writes in bulk. A guarded upsert that finds no older document inserts one, and so
+// fails on a newer one; or on one that came between the two and may be older: then the
+// second time tells.
+func writeAll(bulk func([]mongo.WriteModel) error, models map[int]mongo.WriteModel, outcomes []error) {
+	again := writeOnce(bulk, models, outcomes)
+	for n := range writeOnce(bulk, again, outcomes) {
 		outcomes[n] = errNewer
 	}
 }
 
-// writeOnce writes, and gives those that a document of the same id was in the way of.
-func (s *Store) writeOnce(ctx context.Context, collection string, models map[int]mongo.WriteModel, outcomes []error) (inTheWay map[int]mongo.WriteModel) {
+// writeOnce writes in bulk, and gives those that a document of the same id was in the way of.
+func writeOnce(bulk func([]mongo.WriteModel) error, models map[int]mongo.WriteModel, outcomes []error) (inTheWay map[int]mongo.WriteModel) {
 	if len(models) == 0 {
 		return nil
 	}
@@ -127,12 +142,12 @@ func (s *Store) writeOnce(ctx context.Context, collection string, models map[int
 	for i, n := range numbers {
 		list[i] = models[n]
 	}
-	_, err := s.db.Collection(collection).BulkWrite(ctx, list, options.BulkWrite().SetOrdered(false))
-	var bulk mongo.BulkWriteException
+	err := bulk(list)
+	var of mongo.BulkWriteException
 	switch {
 	case err == nil:
 		return nil
-	case !errors.As(err, &bulk):
+	case !errors.As(err, &of):
 		refused := refusal(err)
 		switch {
 		case refused != nil && len(list) == 1:
@@ -141,29 +156,30 @@ func (s *Store) writeOnce(ctx context.Context, collection string, models map[int
 		case refused != nil: // one of them spoils the others' statement
 			inTheWay = map[int]mongo.WriteModel{}
 			for _, n := range numbers {
-				maps.Copy(inTheWay, s.writeOnce(ctx, collection, map[int]mongo.WriteModel{n: models[n]}, outcomes))
+				maps.Copy(inTheWay, writeOnce(bulk, map[int]mongo.WriteModel{n: models[n]}, outcomes))
 			}
 			return inTheWay
 		}
 		for _, n := range numbers {
-			outcomes[n] = s.explain(err)
+			outcomes[n] = err
 		}
 		return nil
 	}
 	inTheWay = map[int]mongo.WriteModel{}
-	if bulk.WriteConcernError != nil {
+	if of.WriteConcernError != nil {
 		for _, n := range numbers {
-			outcomes[n] = s.explain(bulk)
+			outcomes[n] = of
 		}
 	}
-	for _, e := range bulk.WriteErrors {
+	for _, e := range of.WriteErrors {
 		n := numbers[e.Index]
 		switch {
 		case ofSameID(e.WriteError):
-			outcomes[n] = nil
-			inTheWay[n] = models[n]
+			if of.WriteConcernError == nil {
+				inTheWay[n] = models[n]
+			}
 		case passing[e.Code]:
-			outcomes[n] = s.explain(e.WriteError)
+			outcomes[n] = e.WriteError
 		default:
 			outcomes[n] = refusal(e.WriteError)
 		}

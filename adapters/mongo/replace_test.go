@@ -218,7 +218,79 @@ func TestMongoRefusesADocumentForGood(t *testing.T) {
 	}
 }
 
-// One document that spoils a statement is refused alone.
+// What a server says of a bulk is taken apart into what it says of each document: 0, 1, 2.
+func TestOutcomesOfABulk(t *testing.T) {
+	sameID, err := bson.Marshal(bson.D{{Key: "keyPattern", Value: bson.D{{Key: "_id", Value: 1}}}})
+	must(t, err)
+	otherKey, err := bson.Marshal(bson.D{{Key: "keyPattern", Value: bson.D{{Key: "location", Value: 1}}}})
+	must(t, err)
+	exception := func(all ...mongo.WriteError) mongo.BulkWriteException {
+		var e mongo.BulkWriteException
+		for _, of := range all {
+			e.WriteErrors = append(e.WriteErrors, mongo.BulkWriteError{WriteError: of})
+		}
+		return e
+	}
+	unsure := exception(mongo.WriteError{Index: 0, Code: 121})
+	unsure.WriteConcernError = &mongo.WriteConcernError{Code: 64}
+	for _, c := range []struct {
+		name  string
+		bulk  func(n, call int) error // of so many documents, the first call is 0
+		want  string                  // of each: stored, newer, passes or a reason
+		calls int
+	}{
+		{"all are stored", func(int, int) error { return nil }, "stored stored stored", 1},
+		{"one is refused", func(int, int) error { return exception(mongo.WriteError{Index: 1, Code: 121}) }, "stored invalid stored", 1},
+		{"one is in another's way", func(int, int) error { return exception(mongo.WriteError{Index: 1, Code: 11000, Raw: otherKey}) }, "stored refused stored", 1},
+		{"a newer one is there", func(_, call int) error {
+			return exception(mongo.WriteError{Index: []int{2, 0}[call], Code: 11000, Raw: sameID})
+		}, "stored stored newer", 2},
+		{"an older one came between", func(_, call int) error {
+			return []error{exception(mongo.WriteError{Index: 2, Code: 11000, Raw: sameID}), nil}[call]
+		}, "stored stored stored", 2},
+		{"the second time something else is wrong", func(_, call int) error {
+			return []error{exception(mongo.WriteError{Index: 2, Code: 11000, Raw: sameID}), io.EOF}[call]
+		}, "stored stored passes", 2},
+		{"the server is about to stop", func(int, int) error { return exception(mongo.WriteError{Index: 0, Code: 11600}) }, "passes stored stored", 1},
+		{"nobody knows whether it lasts", func(int, int) error { return unsure }, "invalid passes passes", 1},
+		{"the server is gone", func(int, int) error { return io.EOF }, "passes passes passes", 1},
+		{"no primary", func(int, int) error { return mongo.CommandError{Code: 10107} }, "passes passes passes", 1},
+		{"one spoils the statement", func(n, call int) error {
+			if n > 1 || call == 2 {
+				return mongo.CommandError{Code: 22}
+			}
+			return nil
+		}, "stored refused stored", 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			calls := 0
+			bulk := func(models []mongo.WriteModel) error {
+				calls++
+				return c.bulk(len(models), calls-1)
+			}
+			outcomes := make([]error, 3)
+			writeAll(bulk, map[int]mongo.WriteModel{0: nil, 1: nil, 2: nil}, outcomes)
+			var got []string
+			for _, err := range outcomes {
+				var refused *refusedError
+				switch {
+				case err == nil:
+					got = append(got, "stored")
+				case errors.Is(err, errNewer):
+					got = append(got, "newer")
+				case errors.As(err, &refused):
+					got = append(got, refused.why)
+				default:
+					got = append(got, "passes")
+				}
+			}
+			if text := strings.Join(got, " "); text != c.want || calls != c.calls {
+				t.Errorf("%s after %d calls, want %s after %d", text, calls, c.want, c.calls)
+			}
+		})
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -283,7 +355,7 @@ func TestProjectionsInMongo(t *testing.T) {
 		return p
 	}
 	live := []*process{start(), start()}
-	for n := range 600 {
+	for n := range 300 {
 		i := choices.IntN(2)
 		switch publication := h.step(); {
 		case len(publication.Parts) == 0:
@@ -291,7 +363,7 @@ func TestProjectionsInMongo(t *testing.T) {
 		default:
 			must(t, live[i].Handle(t.Context(), publication))
 		}
-		if n%150 == 149 { // killed with what it had
+		if n%100 == 99 { // killed with what it had
 			live[i].cut.Store(true)
 			live[i].stop()
 			live[i] = start()
