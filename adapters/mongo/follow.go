@@ -48,7 +48,7 @@ func (l *Log) Follow(ctx context.Context, begun func(), took func(eventlog.Commi
 		}
 		if !f.said {
 			f.said = true
-			l.store.logger.Warn(err.Error() + "; trying again")
+			l.store.logger.Warn("what others store is not seen yet; trying again", "error", err)
 		}
 		if !wait(ctx, pause) {
 			return nil
