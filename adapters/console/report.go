@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"evcharging/application/network"
@@ -20,6 +21,31 @@ func Points(points []network.Point) string {
 			supplies = fmt.Sprintf("%s %s kW %s kWh %s EUR", clean(string(s.Driver)), network.KW(s.Power, 1), network.KWh(s.Energy, 3), network.EUR(s.Amount))
 		}
 		rows = append(rows, []string{clean(string(p.ID)), string(p.State), network.Price(p.Price), supplies, clean(p.Location)})
+	}
+	return table(rows)
+}
+
+// Prices lists the changes of a point's price, the one that was decided last first.
+func Prices(changes []network.PriceChange) string {
+	if len(changes) == 0 {
+		return "no prices"
+	}
+	rows := [][]string{{"FROM", "EUR/KWH", "BY", "DECIDED", ""}}
+	for _, c := range slices.Backward(changes) {
+		price, by, note := network.Price(c.Price), clean(c.By), ""
+		switch c.Kind {
+		case network.PriceAuto:
+			price = "auto"
+		case network.PriceOwn:
+			by = "the point"
+		}
+		switch {
+		case c.ReplacedAt != 0:
+			note = "replaced " + seconds(c.ReplacedAt) + ", before it counted"
+		case c.Covered:
+			note = "an operator's price stood over it"
+		}
+		rows = append(rows, []string{seconds(c.From), price, by, seconds(c.DecidedAt), note})
 	}
 	return table(rows)
 }
@@ -62,8 +88,9 @@ func Ticket(s network.Session) string {
 		{"amount", t.Amount.String() + " EUR"},
 		{"reason", clean(t.Reason)},
 	}
-	if t.Revision > 0 {
-		rows = append(rows, []string{"revision", fmt.Sprint(t.Revision)})
+	for _, r := range s.Revisions {
+		rows = append(rows, []string{fmt.Sprintf("revision %d", r.After.Revision), fmt.Sprintf("%s EUR more, %s, for a late %s; before it %s kWh, %s EUR",
+			r.Difference(), seconds(r.At), clean(r.Reason), r.Before.Energy, r.Before.Amount)})
 	}
 	return table(rows)
 }

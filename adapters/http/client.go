@@ -33,6 +33,17 @@ func (c Client) Points(ctx context.Context) ([]network.Point, error) {
 	return points, err
 }
 
+// Prices are the changes of a point's price, oldest first.
+func (c Client) Prices(ctx context.Context, id domain.PointID) ([]network.PriceChange, error) {
+	var shown []priceChange
+	err := c.get(ctx, "/points/"+url.PathEscape(string(id))+"/prices", &shown)
+	changes := make([]network.PriceChange, len(shown))
+	for i, s := range shown {
+		changes[i] = s.read()
+	}
+	return changes, err
+}
+
 // Sessions are the open sessions and those that closed last.
 func (c Client) Sessions(ctx context.Context) ([]network.Session, error) {
 	var shown []supply

@@ -31,6 +31,7 @@ const instant = domain.UnixMillis(1_800_000_000_123)
 // central is a Central that the pages show.
 type central struct {
 	points []network.Point
+	prices []network.PriceChange // of CP-001
 	open   []network.Session
 	closed []network.Session
 	lines  []string
@@ -43,6 +44,16 @@ type central struct {
 
 func (c central) Points() []network.Point                    { return c.points }
 func (c central) Sessions() (open, closed []network.Session) { return c.open, c.closed }
+
+func (c central) Prices(_ context.Context, id domain.PointID) ([]network.PriceChange, error) {
+	switch id {
+	case "damaged":
+		return nil, errLog
+	case "CP-001":
+		return c.prices, nil
+	}
+	return nil, nil
+}
 
 var errLog = errors.New("the event log is damaged")
 
@@ -93,6 +104,13 @@ var (
 			Amount: 9_000_000_000_000, Reason: "KO",
 		},
 	}
+	revised = func() network.Session {
+		first := *over.Ticket
+		first.Revision, first.EndedAt, first.Energy, first.Amount = 0, instant.Add(50*time.Second), 8_999_000_000, 8_999_000_000_000
+		s := over
+		s.ID, s.Revisions = "s-2", []session.Revision{{Before: first, After: *over.Ticket, Reason: "RECOVERED", At: instant.Add(time.Hour)}}
+		return s
+	}()
 	odd = network.Session{ID: "a/b?c#d e", Point: "CP-001", Driver: "D-7", Status: session.Authorized, Price: 1, GrantedAt: instant}
 )
 
@@ -103,7 +121,12 @@ func busy() central {
 			{ID: "CP-001", Location: "C/ <Sant> Nicolau", Price: 300_000, State: chargingpoint.Supplying, Since: instant, UpdatedAt: instant, Supply: &running},
 			{ID: "CP-002", Location: "N/A", Price: 1, PriceSet: true, State: chargingpoint.Disconnected, NotHeard: true},
 		},
-		open: []network.Session{running, odd}, closed: []network.Session{over}, broken: -1,
+		open: []network.Session{running, odd}, closed: []network.Session{over, revised}, broken: -1,
+		prices: []network.PriceChange{
+			{Kind: network.PriceOwn, DecidedAt: instant, From: instant, Price: 300_000, Covered: true},
+			{Kind: network.PriceSet, By: "ops@host", DecidedAt: instant, From: instant.Add(time.Hour), Price: 0, ReplacedAt: instant.Add(time.Minute)},
+			{Kind: network.PriceAuto, By: "ops@host", DecidedAt: instant.Add(time.Minute), From: instant.Add(time.Minute)},
+		},
 	}
 }
 
@@ -201,6 +224,59 @@ const (
     "reason": "KO"
   }
 }`
+	revisionsOfSession = `,
+  "revisions": [
+    {
+      "revised_at": "2027-01-15T09:00:00.123Z",
+      "reason": "RECOVERED",
+      "before": {
+        "ticket_id": "t-1",
+        "revision": 0,
+        "started_at": "2027-01-15T08:00:00.123Z",
+        "ended_at": "2027-01-15T08:00:50.123Z",
+        "total_kwh": 8999,
+        "price": 1000,
+        "total_eur": 8999000,
+        "reason": "KO"
+      },
+      "after": {
+        "ticket_id": "t-1",
+        "revision": 1,
+        "started_at": "2027-01-15T08:00:00.123Z",
+        "ended_at": "2027-01-15T08:01:00.123Z",
+        "total_kwh": 9000,
+        "price": 1000,
+        "total_eur": 9000000,
+        "reason": "KO"
+      },
+      "eur_difference": 1000
+    }
+  ]
+}`
+	pageOfPrices = `[
+  {
+    "kind": "own",
+    "decided_at": "2027-01-15T08:00:00.123Z",
+    "from": "2027-01-15T08:00:00.123Z",
+    "price": 0.3,
+    "covered": true
+  },
+  {
+    "kind": "set",
+    "by": "ops@host",
+    "decided_at": "2027-01-15T08:00:00.123Z",
+    "from": "2027-01-15T09:00:00.123Z",
+    "price": 0,
+    "replaced_at": "2027-01-15T08:01:00.123Z"
+  },
+  {
+    "kind": "auto",
+    "by": "ops@host",
+    "decided_at": "2027-01-15T08:01:00.123Z",
+    "from": "2027-01-15T08:01:00.123Z",
+    "price": null
+  }
+]`
 )
 
 func TestThePages(t *testing.T) {
@@ -210,17 +286,21 @@ func TestThePages(t *testing.T) {
 		kind   string
 		body   string
 	}{
-		"/points/CP-001":      {200, "application/json", pageOfPoint},
-		"/points/CP-009":      {404, "text/plain; charset=utf-8", "no such point"},
-		"/sessions/s-0":       {200, "application/json", pageOfSession},
-		"/sessions/s-9":       {404, "text/plain; charset=utf-8", "no such session"},
-		"/sessions/damaged":   {500, "text/plain; charset=utf-8", errLog.Error()},
-		"/log?from=x":         {400, "text/plain; charset=utf-8", "from is the position of a commit: a whole number from 1"},
-		"/log?from=-1":        {400, "text/plain; charset=utf-8", "from is the position of a commit: a whole number from 1"},
-		"/log?from=1":         {200, "application/jsonl", ""},
-		"/coffee":             {404, "text/plain; charset=utf-8", "404 page not found"},
-		"/":                   {404, "text/plain; charset=utf-8", "404 page not found"},
-		"/sessions/s-0/extra": {404, "text/plain; charset=utf-8", "404 page not found"},
+		"/points/CP-001":         {200, "application/json", pageOfPoint},
+		"/points/CP-009":         {404, "text/plain; charset=utf-8", "no such point"},
+		"/points/CP-001/prices":  {200, "application/json", pageOfPrices},
+		"/points/CP-009/prices":  {404, "text/plain; charset=utf-8", "no such point"},
+		"/points/damaged/prices": {500, "text/plain; charset=utf-8", errLog.Error()},
+		"/sessions/s-2":          {200, "application/json", strings.TrimSuffix(strings.Replace(pageOfSession, "s-0", "s-2", 1), "\n}") + revisionsOfSession},
+		"/sessions/s-0":          {200, "application/json", pageOfSession},
+		"/sessions/s-9":          {404, "text/plain; charset=utf-8", "no such session"},
+		"/sessions/damaged":      {500, "text/plain; charset=utf-8", errLog.Error()},
+		"/log?from=x":            {400, "text/plain; charset=utf-8", "from is the position of a commit: a whole number from 1"},
+		"/log?from=-1":           {400, "text/plain; charset=utf-8", "from is the position of a commit: a whole number from 1"},
+		"/log?from=1":            {200, "application/jsonl", ""},
+		"/coffee":                {404, "text/plain; charset=utf-8", "404 page not found"},
+		"/":                      {404, "text/plain; charset=utf-8", "404 page not found"},
+		"/sessions/s-0/extra":    {404, "text/plain; charset=utf-8", "404 page not found"},
 	} {
 		t.Run(page, func(t *testing.T) {
 			status, kind, body, err := get(t, "GET", address, page)
@@ -234,7 +314,7 @@ func TestThePages(t *testing.T) {
 func TestThePagesAreToBeReadOnly(t *testing.T) {
 	address := serve(t, busy())
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
-		for _, page := range []string{"/points", "/points/CP-001", "/sessions", "/sessions/s-0", "/log", "/livez", "/readyz"} {
+		for _, page := range []string{"/points", "/points/CP-001", "/points/CP-001/prices", "/sessions", "/sessions/s-0", "/log", "/livez", "/readyz"} {
 			if status, _, _, _ := get(t, method, address, page); status != nethttp.StatusMethodNotAllowed {
 				t.Errorf("%s %s: %d", method, page, status)
 			}
@@ -357,11 +437,15 @@ func TestTheClientReadsThePages(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(points, c.points) {
 		t.Errorf("points\n%+v (%v), want\n%+v", points, err, c.points)
 	}
+	prices, err := client.Prices(t.Context(), "CP-001")
+	if err != nil || !reflect.DeepEqual(prices, c.prices) {
+		t.Errorf("prices\n%+v (%v), want\n%+v", prices, err, c.prices)
+	}
 	sessions, err := client.Sessions(t.Context())
-	if want := []network.Session{running, odd, over}; err != nil || !reflect.DeepEqual(sessions, want) {
+	if want := []network.Session{running, odd, over, revised}; err != nil || !reflect.DeepEqual(sessions, want) {
 		t.Errorf("sessions\n%+v (%v), want\n%+v", sessions, err, want)
 	}
-	for _, want := range []network.Session{running, odd, over} {
+	for _, want := range []network.Session{running, odd, over, revised} {
 		if s, err := client.Session(t.Context(), want.ID); err != nil || !reflect.DeepEqual(s, want) {
 			t.Errorf("session %s\n%+v (%v), want\n%+v", want.ID, s, err, want)
 		}

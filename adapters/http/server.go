@@ -23,6 +23,8 @@ import (
 type Source interface {
 	// Points are all points, by id.
 	Points() []network.Point
+	// Prices are the changes of a point's price, oldest first; none where there is no such point.
+	Prices(ctx context.Context, id domain.PointID) ([]network.PriceChange, error)
 	// Sessions are the open sessions, and the closed ones that are still at hand, newest first.
 	Sessions() (open, closed []network.Session)
 	// Session is one session, also an old one; ok is false where the log has none.
@@ -117,6 +119,21 @@ func pages(mux *http.ServeMux, source func() Source) {
 			}
 		}
 		http.Error(w, "no such point", http.StatusNotFound)
+	})
+	page("/points/{id}/prices", func(source Source, w http.ResponseWriter, r *http.Request) {
+		changes, err := source.Prices(r.Context(), domain.PointID(r.PathValue("id")))
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		case len(changes) == 0:
+			http.Error(w, "no such point", http.StatusNotFound)
+		default:
+			all := make([]priceChange, len(changes))
+			for i, c := range changes {
+				all[i] = priceChangeOf(c)
+			}
+			answer(w, all)
+		}
 	})
 	page("/sessions", func(source Source, w http.ResponseWriter, _ *http.Request) {
 		open, closed := source.Sessions()

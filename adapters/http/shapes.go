@@ -39,6 +39,7 @@ type supply struct {
 	StartedAt domain.UnixMillis       `json:"started_at,omitzero"`
 	Cause     session.Cause           `json:"cause,omitzero"`
 	Ticket    *ticket                 `json:"ticket,omitempty"`
+	Revisions []revision              `json:"revisions,omitempty"`
 }
 
 // ticket is a ticket as the pages show it.
@@ -51,6 +52,42 @@ type ticket struct {
 	Price     domain.MicroEurosPerKWh `json:"price"`
 	Amount    domain.MicroEuros       `json:"total_eur"`
 	Reason    string                  `json:"reason"`
+}
+
+// revision is what a late final report changed in a ticket, as the pages show it.
+type revision struct {
+	RevisedAt  domain.UnixMillis `json:"revised_at"`
+	Reason     string            `json:"reason"`
+	Before     ticket            `json:"before"`
+	After      ticket            `json:"after"`
+	Difference domain.MicroEuros `json:"eur_difference"`
+}
+
+// priceChange is a change of a point's price as the pages show it.
+type priceChange struct {
+	Kind       network.PriceKind        `json:"kind"`
+	By         string                   `json:"by,omitzero"`
+	DecidedAt  domain.UnixMillis        `json:"decided_at"`
+	From       domain.UnixMillis        `json:"from"`
+	Price      *domain.MicroEurosPerKWh `json:"price"`
+	ReplacedAt domain.UnixMillis        `json:"replaced_at,omitzero"`
+	Covered    bool                     `json:"covered,omitzero"`
+}
+
+func priceChangeOf(c network.PriceChange) priceChange {
+	shown := priceChange{Kind: c.Kind, By: c.By, DecidedAt: c.DecidedAt, From: c.From, ReplacedAt: c.ReplacedAt, Covered: c.Covered}
+	if c.Kind != network.PriceAuto {
+		shown.Price = &c.Price
+	}
+	return shown
+}
+
+func (c priceChange) read() network.PriceChange {
+	read := network.PriceChange{Kind: c.Kind, By: c.By, DecidedAt: c.DecidedAt, From: c.From, ReplacedAt: c.ReplacedAt, Covered: c.Covered}
+	if c.Price != nil {
+		read.Price = *c.Price
+	}
+	return read
 }
 
 // figures are JSON numbers with all their decimals (kWh, kW, EUR, EUR/kWh), instants RFC 3339.
@@ -120,10 +157,25 @@ func supplyOf(s network.Session) supply {
 		ID: s.ID, Point: s.Point, Driver: s.Driver, Status: s.Status, Price: s.Price,
 		Power: s.Power, Energy: s.Energy, Amount: s.Amount, GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, Cause: s.Cause,
 	}
-	if t := s.Ticket; t != nil {
-		shown.Ticket = &ticket{t.ID, t.Revision, t.StartedAt, t.EndedAt, t.Energy, t.Price, t.Amount, t.Reason}
+	if s.Ticket != nil {
+		t := ticketOf(*s.Ticket)
+		shown.Ticket = &t
+	}
+	for _, r := range s.Revisions {
+		shown.Revisions = append(shown.Revisions, revision{r.At, r.Reason, ticketOf(r.Before), ticketOf(r.After), r.Difference()})
 	}
 	return shown
+}
+
+func ticketOf(t session.Ticket) ticket {
+	return ticket{t.ID, t.Revision, t.StartedAt, t.EndedAt, t.Energy, t.Price, t.Amount, t.Reason}
+}
+
+func (t ticket) read() session.Ticket {
+	return session.Ticket{
+		ID: t.ID, Revision: t.Revision, StartedAt: t.StartedAt, EndedAt: t.EndedAt,
+		Energy: t.Energy, Price: t.Price, Amount: t.Amount, Reason: t.Reason,
+	}
 }
 
 func (s supply) read() network.Session {
@@ -131,11 +183,12 @@ func (s supply) read() network.Session {
 		ID: s.ID, Point: s.Point, Driver: s.Driver, Status: s.Status, Price: s.Price,
 		Power: s.Power, Energy: s.Energy, Amount: s.Amount, GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, Cause: s.Cause,
 	}
-	if t := s.Ticket; t != nil {
-		read.Ticket = &session.Ticket{
-			ID: t.ID, Revision: t.Revision, StartedAt: t.StartedAt, EndedAt: t.EndedAt,
-			Energy: t.Energy, Price: t.Price, Amount: t.Amount, Reason: t.Reason,
-		}
+	if s.Ticket != nil {
+		t := s.Ticket.read()
+		read.Ticket = &t
+	}
+	for _, r := range s.Revisions {
+		read.Revisions = append(read.Revisions, session.Revision{Before: r.Before.read(), After: r.After.read(), Reason: r.Reason, At: r.RevisedAt})
 	}
 	return read
 }

@@ -102,14 +102,13 @@ func (n *Network) applyToPoint(id string, version eventlog.Version, at domain.Un
 	if version <= p.version {
 		return nil
 	}
-	n.say(at, pointMessage(p, e))
+	n.say(at, pointMessage(p, at, e))
 	known := p.Known()
 	if err := p.Apply(at, e); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnknownEvent, err)
 	}
 	p.version = version
-	switch e := e.(type) {
-	case chargingpoint.PointRegistered:
+	if e, ok := e.(chargingpoint.PointRegistered); ok {
 		p.text = strings.ToLower(id + "\n" + e.Location)
 		if !known {
 			i, _ := slices.BinarySearchFunc(n.listed, p, func(a, b *point) int { return strings.Compare(string(a.ID()), string(b.ID())) })
@@ -117,10 +116,6 @@ func (n *Network) applyToPoint(id string, version eventlog.Version, at domain.Un
 			p.state, p.since = p.shown(), at
 			n.counts.add(p.state, 1)
 		}
-	case chargingpoint.PriceSet:
-		p.priceSet = true
-	case chargingpoint.PriceHandedBack:
-		p.priceSet = false
 	}
 	n.recount(p, at)
 	return nil

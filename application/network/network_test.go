@@ -209,6 +209,68 @@ func TestAnOperatorsPriceStandsAndIsMarked(t *testing.T) {
 	}
 }
 
+func TestAScheduledPriceIsShownOnceItCounts(t *testing.T) {
+	h := given(t).working("CP-1").apply("point-CP-1", chargingpoint.PriceSet{Price: 420_000, By: "ops", From: 5_000})
+	if p := h.shown("CP-1"); p.Price != price || p.PriceSet {
+		t.Fatalf("scheduled it is shown %+v", p)
+	}
+	h.at(5_001).apply("point-CP-1", chargingpoint.PriceTookEffect{From: 5_000})
+	if p := h.shown("CP-1"); p.Price != 420_000 || !p.PriceSet {
+		t.Fatalf("afterwards it is shown %+v", p)
+	}
+}
+
+func TestTheHistoryOfAPrice(t *testing.T) {
+	var prices network.Prices
+	apply := func(at domain.UnixMillis, events ...any) {
+		t.Helper()
+		for _, e := range events {
+			if err := prices.Apply(at, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	apply(1, chargingpoint.PointConnected{}, chargingpoint.PointRegistered{Location: "Sevilla", Price: 30})
+	apply(2, chargingpoint.PointRegistered{Location: "Jerez", Price: 30}) // the same price
+	apply(3, chargingpoint.PointRegistered{Location: "Jerez", Price: 31})
+	apply(4, chargingpoint.PriceSet{Price: 42, By: "ana"})
+	apply(5, chargingpoint.PointRegistered{Location: "Jerez", Price: 32}) // under an operator's
+	apply(6, chargingpoint.PriceSet{Price: 50, By: "ana", From: 10})
+	apply(7, chargingpoint.PriceSet{Price: 60, By: "ana", From: 20})
+	apply(8, chargingpoint.PriceHandedBack{By: "ben", From: 20}) // instead of the one before
+	apply(10, chargingpoint.PriceTookEffect{From: 10}, chargingpoint.PointDisconnected{})
+	apply(11, chargingpoint.PriceSet{Price: 70, By: "eva", From: 30})
+	apply(25, chargingpoint.PriceSet{Price: 80, By: "eva"}) // ben's has counted, unnoticed
+	apply(26, chargingpoint.PriceHandedBack{By: "eva"})
+	want := []network.PriceChange{
+		{Kind: network.PriceOwn, DecidedAt: 1, From: 1, Price: 30},
+		{Kind: network.PriceOwn, DecidedAt: 3, From: 3, Price: 31},
+		{Kind: network.PriceSet, By: "ana", DecidedAt: 4, From: 4, Price: 42},
+		{Kind: network.PriceOwn, DecidedAt: 5, From: 5, Price: 32, Covered: true},
+		{Kind: network.PriceSet, By: "ana", DecidedAt: 6, From: 10, Price: 50},
+		{Kind: network.PriceSet, By: "ana", DecidedAt: 7, From: 20, Price: 60, ReplacedAt: 8},
+		{Kind: network.PriceAuto, By: "ben", DecidedAt: 8, From: 20},
+		{Kind: network.PriceSet, By: "eva", DecidedAt: 11, From: 30, Price: 70, ReplacedAt: 25},
+		{Kind: network.PriceSet, By: "eva", DecidedAt: 25, From: 25, Price: 80},
+		{Kind: network.PriceAuto, By: "eva", DecidedAt: 26, From: 26},
+	}
+	got := prices.Changes()
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("change %d of\n%+v\nwant\n%+v", i, got, want)
+		}
+	}
+	if err := prices.Apply(27, session.SupplyStarted{}); !errors.Is(err, network.ErrUnknownEvent) {
+		t.Errorf("a session's event: %v", err)
+	}
+	for i := range network.PriceLimit {
+		apply(30, chargingpoint.PriceSet{Price: domain.MicroEurosPerKWh(100 + i)})
+	}
+	if got := prices.Changes(); len(got) != network.PriceLimit || got[0].Price != 100 {
+		t.Errorf("%d changes are kept, from %+v on", len(got), got[0])
+	}
+}
+
 func TestASupplyIsShownFromItsGrantToItsTicket(t *testing.T) {
 	h := given(t).working("CP-1").at(2_000).granted("CP-1", "D-7", "s-1")
 	if s := h.shown("CP-1").Supply; s == nil || s.Status != session.Authorized || s.Driver != "D-7" || s.Price != price {
@@ -234,11 +296,12 @@ func TestASupplyIsShownFromItsGrantToItsTicket(t *testing.T) {
 		t.Fatalf("closed there is %+v", over)
 	}
 	// a revision corrects the ticket
-	h.apply("session-s-1", session.TicketRevised{Revision: 1, EnergyAfter: 5 * kWh, AmountAfter: 1_500_000, AmountDifference: 300_000})
-	if s, _ := h.Session("s-1"); s.Ticket.Revision != 1 || s.Amount != 1_500_000 {
+	h.apply("session-s-1", session.TicketRevised{Revision: 1, EnergyAfter: 5 * kWh, AmountAfter: 1_500_000, AmountDifference: 300_000, Reason: "RECOVERED"})
+	if s, _ := h.Session("s-1"); s.Ticket.Revision != 1 || s.Amount != 1_500_000 || len(s.Revisions) != 1 ||
+		s.Revisions[0].Before != *over[0].Ticket || s.Revisions[0].After != *s.Ticket || s.Revisions[0].Reason != "RECOVERED" {
 		t.Fatalf("revised it is %+v", s)
 	}
-	if m := h.lastMessage(); m.Level != network.Warning || m.Text != "ticket D-7 at CP-1 corrected: 5 kWh, 1.5 EUR, 0.3 EUR more" {
+	if m := h.lastMessage(); m.Level != network.Warning || m.Text != "ticket D-7 at CP-1 corrected: 5 kWh, 1.5 EUR, 0.3 EUR more, for a late RECOVERED" {
 		t.Fatalf("the message is %q", m.Text)
 	}
 }
@@ -438,6 +501,9 @@ func TestOpenSessionsAreInOrderOfTheirGrant(t *testing.T) {
 
 func TestWhatPeopleRead(t *testing.T) {
 	working := func(h *history) *history { return h.working("CP-1") }
+	planned := func(h *history) *history {
+		return h.working("CP-1").apply("point-CP-1", chargingpoint.PriceSet{Price: 500_000, From: 2_000}, chargingpoint.PriceHandedBack{From: 3_000})
+	}
 	for _, c := range []struct {
 		given  func(*history) *history
 		stream eventlog.Stream
@@ -449,6 +515,14 @@ func TestWhatPeopleRead(t *testing.T) {
 		{working, "point-CP-1", chargingpoint.PointRegistered{Location: "Jerez", Price: price}, network.Info, "CP-1 registered anew: Jerez, 0.30 EUR/kWh"},
 		{working, "point-CP-1", chargingpoint.PriceSet{Price: 420_000, By: "operator"}, network.Info, "CP-1 costs 0.42 EUR/kWh from now on, by operator"},
 		{working, "point-CP-1", chargingpoint.PriceHandedBack{}, network.Info, "CP-1 costs what it says itself again"},
+		{working, "point-CP-1", chargingpoint.PriceSet{Price: 420_000, By: "ops", From: 3_600_000}, network.Info, "CP-1 costs 0.42 EUR/kWh from 1970-01-01 01:00:00Z on, by ops"},
+		{working, "point-CP-1", chargingpoint.PriceHandedBack{By: "ops", From: 3_600_000}, network.Info, "CP-1 costs what it says itself again from 1970-01-01 01:00:00Z on, by ops"},
+		{planned, "point-CP-1", chargingpoint.PriceSet{Price: 420_000}, network.Info, "CP-1 costs 0.42 EUR/kWh from now on, in place of 2 changes that were scheduled"},
+		{planned, "point-CP-1", chargingpoint.PriceHandedBack{}, network.Info, "CP-1 costs what it says itself again, in place of 2 changes that were scheduled"},
+		{planned, "point-CP-1", chargingpoint.PriceSet{Price: 420_000, From: 3_000}, network.Info, "CP-1 costs 0.42 EUR/kWh from 1970-01-01 00:00:03Z on, in place of a change that was scheduled"},
+		{planned, "point-CP-1", chargingpoint.PriceSet{Price: 420_000, From: 4_000}, network.Info, "CP-1 costs 0.42 EUR/kWh from 1970-01-01 00:00:04Z on"},
+		{planned, "point-CP-1", chargingpoint.PriceTookEffect{From: 2_000}, network.Info, "CP-1 costs 0.50 EUR/kWh from now on, as scheduled"},
+		{planned, "point-CP-1", chargingpoint.PriceTookEffect{From: 3_000}, network.Info, "CP-1 costs 0.30 EUR/kWh from now on, as scheduled"},
 		{nil, "point-CP-1", chargingpoint.PointConnected{}, network.Info, "CP-1 connected"},
 		{working, "point-CP-1", chargingpoint.PointDisconnected{Lease: 15 * time.Second}, network.Warning, "CP-1 disconnected: its Monitor was not heard for 15s"},
 		{working, "point-CP-1", chargingpoint.FaultReported{}, network.Alert, "CP-1 broken"},

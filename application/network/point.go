@@ -37,12 +37,11 @@ type Point struct {
 // point is what is kept of a point.
 type point struct {
 	*chargingpoint.Point
-	version  eventlog.Version
-	heard    bool
-	priceSet bool
-	state    chargingpoint.State // as counted
-	since    domain.UnixMillis
-	text     string // what a filter looks at: id and location, in lower case
+	version eventlog.Version
+	heard   bool
+	state   chargingpoint.State // as counted
+	since   domain.UnixMillis
+	text    string // what a filter looks at: id and location, in lower case
 }
 
 func (p *point) notHeard() bool {
@@ -86,7 +85,8 @@ func (n *Network) show(p *point) Point {
 	r, registered := p.Registered()
 	_, lease := p.Connected()
 	out := Point{
-		ID: p.ID(), Registered: registered, Location: r.Location, Price: p.Price(), PriceSet: p.priceSet, State: p.state, Since: p.since,
+		ID: p.ID(), Registered: registered, Location: r.Location, State: p.state, Since: p.since,
+		Price: p.Price(), PriceSet: p.PriceChange().Set,
 		UpdatedAt: p.UpdatedAt(), Version: p.version, Lease: lease, NotHeard: p.notHeard(),
 	}
 	if o, ok := p.Occupied(); ok {

@@ -29,6 +29,8 @@ type Session struct {
 	Cause session.Cause
 	// Ticket is the bill as it stands; nil before there is one.
 	Ticket *session.Ticket
+	// Revisions are what changed the ticket since it was issued, in order.
+	Revisions []session.Revision
 	// Version is that of the session's stream, UpdatedAt when it changed last.
 	Version   eventlog.Version
 	UpdatedAt domain.UnixMillis
@@ -62,6 +64,7 @@ func (r *record) show() Session {
 	}
 	if t, ok := r.Ticket(); ok {
 		s.Energy, s.Amount, s.Ticket = t.Energy, t.Amount, &t
+		s.Revisions = r.Revisions()
 	}
 	return s
 }

@@ -29,7 +29,8 @@ type commandLine struct {
 	Stop     stop     `cmd:"" help:"Take a point, or all, out of order: what it supplies ends and is billed."`
 	Resume   resume   `cmd:"" help:"Let a point, or all, supply again."`
 	Start    start    `cmd:"" help:"Start a supply at a point for a driver."`
-	Price    price    `cmd:"" help:"Set the price of a point, or of all, over the point's own."`
+	Price    price    `cmd:"" help:"Set the price of a point, or of all, over the point's own: now, or from a time on."`
+	Prices   prices   `cmd:"" help:"List the changes of a point's price: who made them, when, and what is to come."`
 	Points   points   `cmd:"" help:"List the points, as a Central's pages have them."`
 	Sessions sessions `cmd:"" help:"List the open sessions, and those that closed last."`
 	Ticket   ticket   `cmd:"" help:"Show a session's bill."`
@@ -107,15 +108,16 @@ func (r *resume) Run(ctx context.Context, p *program.Process, c *commandLine) er
 type price struct {
 	target
 	Price string `arg:"" name:"eur" help:"EUR per kWh for supplies granted from now on, or 'auto': the point's own."`
+	From  string `placeholder:"TIME" help:"From when it counts, if not from now on: RFC 3339, or a time of this machine such as 2026-12-01T00:00. It replaces what was scheduled for that time or later."`
 }
 
 // Run sets prices.
 func (s *price) Run(ctx context.Context, p *program.Process, c *commandLine) error {
-	price, err := central.ParsePrice(s.Price)
+	control, err := central.PriceControl(s.Price, s.From, domain.At(time.Now()))
 	if err != nil {
 		return program.UsageError(err)
 	}
-	return s.ask(ctx, p, c, message.Control{Action: message.ActionPrice, Price: price})
+	return s.ask(ctx, p, c, control)
 }
 
 type start struct {
@@ -163,6 +165,21 @@ func (s *points) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	fmt.Fprintln(p.Stdout, console.Points(points))
+	return nil
+}
+
+type prices struct {
+	pages
+	Point domain.PointID `arg:"" help:"The point's id."`
+}
+
+// Run lists the changes of a point's price.
+func (s *prices) Run(ctx context.Context, p *program.Process) error {
+	changes, err := s.client().Prices(ctx, s.Point)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Stdout, console.Prices(changes))
 	return nil
 }
 

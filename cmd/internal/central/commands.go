@@ -40,13 +40,39 @@ func (n *Node) Commands() []console.Command {
 			Run: n.start,
 		},
 		{
-			Name: "price", Args: []console.Arg{pointOrAll, {Name: "EUR|auto"}}, Help: "sets a point's price in EUR per kWh; auto hands it back to the point",
+			Name: "price",
+			Args: []console.Arg{
+				pointOrAll,
+				{Name: "EUR|auto"},
+				{Name: "from", Optional: true, Values: func() []string { return []string{"from"} }},
+				{Name: "TIME", Optional: true},
+			},
+			Help: "sets a point's price in EUR per kWh, now or from a time on; auto hands it back to the point",
 			Run: func(ctx context.Context, call console.Call) (string, error) {
-				price, err := ParsePrice(call.Args[1])
+				from := ""
+				if later := call.Args[2:]; len(later) == 2 && later[0] == "from" {
+					from = later[1]
+				} else if len(later) > 0 {
+					return "", errPriceTyped
+				}
+				control, err := PriceControl(call.Args[1], from, now())
 				if err != nil {
 					return "", err
 				}
-				return n.operate(ctx, call, message.Control{Action: message.ActionPrice, Price: price})
+				return n.operate(ctx, call, control)
+			},
+		},
+		{
+			Name: "prices", Args: []console.Arg{point}, Help: "lists the changes of a point's price: who made them, when, and what is to come",
+			Run: func(ctx context.Context, call console.Call) (string, error) {
+				changes, err := n.feed.Prices(ctx, domain.PointID(call.Args[0]))
+				if err == nil && len(changes) == 0 {
+					err = fmt.Errorf("there is no point %s; points lists them", call.Args[0])
+				}
+				if err != nil {
+					return "", err
+				}
+				return console.Prices(changes), nil
 			},
 		},
 		{
@@ -80,23 +106,19 @@ func (n *Node) Commands() []console.Command {
 	}
 }
 
-// ParsePrice reads a price in EUR per kWh; nil is auto: the point's own.
-func ParsePrice(text string) (*domain.MicroEurosPerKWh, error) {
-	if strings.EqualFold(text, "auto") {
-		return nil, nil
-	}
-	price, err := domain.ParsePrice(text)
-	if err != nil {
-		return nil, fmt.Errorf("a price is a number of EUR per kWh, or auto: %w", err)
-	}
-	return &price, nil
-}
-
-// Describe says in one line what Central answered.
-func Describe(m message.Message) string {
-	switch m := m.(type) {
+// Describe says in one line what Central answered to an operator's command.
+func Describe(asked message.Control, answer message.Message) string {
+	switch m := answer.(type) {
 	case message.PointState:
-		return fmt.Sprintf("%s is %s, %s EUR/kWh", m.Point, m.State, network.Price(m.Price))
+		text := fmt.Sprintf("%s is %s, %s EUR/kWh", m.Point, m.State, network.Price(m.Price))
+		if asked.From != 0 {
+			price := "its own price"
+			if asked.Price != nil {
+				price = network.Price(*asked.Price) + " EUR/kWh"
+			}
+			text += fmt.Sprintf("; from %s on %s", asked.From.Time().Local().Format("2006-01-02 15:04:05 MST"), price)
+		}
+		return text
 	case message.Answer:
 		return fmt.Sprintf("%s may supply %s: session %s", m.Point, m.Driver, m.Session)
 	}
@@ -116,7 +138,7 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 		if err != nil {
 			return "", err
 		}
-		return Describe(answer), nil
+		return Describe(c, answer), nil
 	}
 	var points []domain.PointID
 	for _, p := range n.feed.Points() {
@@ -146,7 +168,7 @@ func (n *Node) start(ctx context.Context, call console.Call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return Describe(answer), nil
+	return Describe(c, answer), nil
 }
 
 // countIgnored lists the rules by which something was ignored, and how often.

@@ -194,6 +194,22 @@ func (f *feed) Points() []network.Point {
 	return f.network.Points()
 }
 
+// Prices is http.Source's.
+func (f *feed) Prices(ctx context.Context, id domain.PointID) ([]network.PriceChange, error) {
+	var prices network.Prices
+	for part, err := range f.central.Parts(ctx, central.PointStream(id), 1) {
+		if err != nil {
+			return nil, err
+		}
+		for _, event := range part.Events {
+			if err := prices.Apply(part.At, event); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return prices.Changes(), nil
+}
+
 // Sessions is http.Source's.
 func (f *feed) Sessions() (open, closed []network.Session) {
 	f.mu.Lock()

@@ -127,7 +127,7 @@ func Ask(ctx context.Context, p *program.Process, config kafka.Config, point str
 		if total > 1 {
 			fmt.Fprintf(p.Stdout, "%d/%d ", done, total)
 		}
-		fmt.Fprintln(p.Stdout, Describe(answer))
+		fmt.Fprintln(p.Stdout, Describe(c, answer))
 	})
 }
 
