@@ -197,6 +197,9 @@ func TestALogThatIsAwayIsSaidOnce(t *testing.T) {
 		if lines.count("can't be compared") != 1 || len(lines.lines) != 1 {
 			t.Errorf("said was %q", lines.lines)
 		}
+		if tried := h.log.opens; tried != int(time.Minute/sweepAgain)+1 {
+			t.Errorf("it was tried %d times", tried)
+		}
 		h.log.setAway(nil)
 		time.Sleep(sweepAgain + time.Second)
 		sameDocuments(t, fake, rebuiltFrom(t, h))

@@ -237,7 +237,8 @@ type partLog struct {
 	streams map[eventlog.Stream][]partAt
 	damaged map[eventlog.Stream]bool
 	away    error
-	reads   int
+	// reads and opens count how often a stream, and the open ones' names, were asked for.
+	reads, opens int
 }
 
 // partAt is where a part is.
@@ -402,6 +403,7 @@ func (l *partLog) End(context.Context) (eventlog.Position, error) {
 func (l *partLog) Open(context.Context) (open []eventlog.Stream, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.opens++
 	if l.away != nil {
 		return nil, l.away
 	}
