@@ -14,7 +14,8 @@ import (
 
 type commandLine struct {
 	program.Logging
-	Rebuild rebuild `cmd:"" default:"withargs"`
+	Rebuild rebuild `cmd:"" default:"withargs" help:"Build the documents in MongoDB from a log, or write it to a file."`
+	Verify  verify  `cmd:"" help:"Hold a log against itself, and the documents in MongoDB against it; exit with 1 where anything is wrong."`
 }
 
 type rebuild struct {
@@ -41,5 +42,21 @@ func (r *rebuild) Run(ctx context.Context, p *program.Process) error {
 		Source: r.Log,
 		Mongo:  mongo.Config{URI: r.URI.Reveal(), Username: r.Username, Password: r.Password.Reveal(), Logger: p.Logger},
 		Export: r.Export,
+	})
+}
+
+type verify struct {
+	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log, as of rebuild."`
+	program.Mongo
+}
+
+// Run verifies a log.
+func (v *verify) Run(ctx context.Context, p *program.Process) error {
+	if err := v.Check(); err != nil {
+		return err
+	}
+	return replay.Verify(ctx, p, replay.VerifyConfig{
+		Source: v.Log,
+		Mongo:  mongo.Config{URI: v.URI.Reveal(), Username: v.Username, Password: v.Password.Reveal(), Logger: p.Logger},
 	})
 }

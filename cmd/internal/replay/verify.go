@@ -1,0 +1,210 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"evcharging/adapters/eventjson"
+	"evcharging/adapters/http"
+	"evcharging/adapters/mongo"
+	"evcharging/application/audit"
+	"evcharging/application/central"
+	"evcharging/application/eventlog"
+	"evcharging/cmd/internal/program"
+)
+
+// VerifyConfig says what is verified, and against what.
+type VerifyConfig struct {
+	// Source names the log, see openSource.
+	Source string
+	// Mongo is where the documents are that are held against the log; its URI is empty where
+	// none are.
+	Mongo mongo.Config
+}
+
+// ErrFindings tells that something is not as it should be. What, was printed.
+var ErrFindings = errors.New("not all is as it should be")
+
+// findingsTold is how many findings are printed; the others are counted.
+const findingsTold = 1_000
+
+// Verify holds an event log against itself and, where one is named, the documents of a
+// MongoDB against the log. It prints what is wrong, a line each, and what was looked at. How
+// far it is goes to the process's Stderr. ErrFindings where anything is wrong.
+func Verify(ctx context.Context, p *program.Process, c VerifyConfig) error {
+	log, err := openToVerify(ctx, p, c)
+	if err != nil {
+		return err
+	}
+	v := verification{Process: p, log: log}
+	err = v.run(ctx, c)
+	return errors.Join(err, log.Close())
+}
+
+// verifiable is a log that is verified.
+type verifiable interface {
+	audit.Log
+	io.Closer
+}
+
+// openToVerify opens the log that a name names. Of lines nothing is left out: what is wrong
+// with them is to be found.
+func openToVerify(ctx context.Context, p *program.Process, c VerifyConfig) (verifiable, error) {
+	name := c.Source
+	if address, ok := strings.CutPrefix(name, "http://"); ok {
+		address, _, _ = strings.Cut(address, "/")
+		lines, err := http.Client{Address: address}.Log(ctx, 1)
+		if err != nil {
+			return nil, err
+		}
+		defer lines.Close()
+		return openLines("-", lines)
+	}
+	if info, err := os.Stat(name); name == "-" || err == nil && !info.IsDir() {
+		return openLines(name, p.Stdin)
+	}
+	return openSource(ctx, p, name, c.Mongo)
+}
+
+// verification is a Verify under way.
+type verification struct {
+	*program.Process
+	log      verifiable
+	findings int
+}
+
+// tell prints that something is wrong.
+func (v *verification) tell(line string) {
+	if v.findings++; v.findings <= findingsTold {
+		fmt.Fprintln(v.Stdout, line)
+	}
+}
+
+func (v *verification) run(ctx context.Context, c VerifyConfig) error {
+	end := int64(0)
+	if log, ok := v.log.(*Source); ok {
+		last, err := log.End(ctx)
+		if err != nil {
+			return fmt.Errorf("read the end of the event log: %w", err)
+		}
+		end = int64(last)
+	}
+	step := begin(v.Stderr, "verify", end)
+	verified, err := audit.Verify(ctx, v.log, eventjson.Codec{}, v.found, func(sofar audit.Verified) { step.came(int64(sofar.Commits)) })
+	step.end(err == nil)
+	if err != nil {
+		return err
+	}
+	summary := []string{logSummary(verified)}
+	if c.Mongo.URI != "" {
+		compared, err := v.compare(ctx, c.Mongo, end)
+		if err != nil {
+			return err
+		}
+		summary = append(summary, documentsSummary(compared))
+	}
+	if more := v.findings - findingsTold; more > 0 {
+		fmt.Fprintf(v.Stdout, "... and %d more\n", more)
+	}
+	fmt.Fprintln(v.Stdout, strings.Join(summary, "\n"))
+	if v.findings > 0 {
+		return fmt.Errorf("%w: %s", ErrFindings, counted(v.findings, "finding"))
+	}
+	return nil
+}
+
+// found tells what is wrong with the log.
+func (v *verification) found(f audit.Finding) {
+	if lines, ok := v.log.(*lineLog); ok && f.Position != 0 {
+		if f.Where == "" {
+			f.Where = lines.where(f.Position)
+		}
+		if f.Until == 0 {
+			f.Position = 0
+		}
+	}
+	v.tell(f.String())
+}
+
+// compare holds the documents of a MongoDB against the log.
+func (v *verification) compare(ctx context.Context, c mongo.Config, end int64) (mongo.Compared, error) {
+	store, err := mongo.Connect(ctx, c)
+	if err != nil {
+		return mongo.Compared{}, err
+	}
+	core := &central.Central{Codec: eventjson.Codec{}}
+	documents := store.Projections(mongo.ProjectionsConfig{Logger: v.Logger})
+	step := begin(v.Stderr, "compare", end)
+	compared, err := documents.Compare(ctx, v.log, core.Decode, v.differs, func(sofar mongo.Compared) { step.came(int64(sofar.Commits)) })
+	step.end(err == nil)
+	return compared, errors.Join(err, store.Close())
+}
+
+// differs tells of a document that is not as the log has it.
+func (v *verification) differs(d mongo.Difference) {
+	document := fmt.Sprintf("MongoDB, %s %s: ", d.Collection, d.ID)
+	switch d.Kind {
+	case mongo.DocumentMissing:
+		v.tell(document + "the document is missing")
+	case mongo.DocumentOrphaned:
+		v.tell(document + "the log knows nothing of it")
+	case mongo.DocumentDiffers:
+		lines := []string{document + "the document is not as the log has it"}
+		for _, f := range d.Fields {
+			lines = append(lines, "  "+f.String())
+		}
+		v.tell(strings.Join(lines, "\n"))
+	}
+}
+
+func logSummary(v audit.Verified) string {
+	text := fmt.Sprintf("the event log: %s of %s in %s, %s computed anew: ",
+		counted(v.Events, "event"), counted(v.Commits, "commit"), counted(v.Streams, "stream"), counted(v.Tickets, "ticket"))
+	if v.Unchecked > 0 {
+		text += counted(v.Unchecked, "more ticket") + " can't be, "
+	}
+	if v.Findings == 0 {
+		return text + "all is well"
+	}
+	text += counted(v.Findings, "finding")
+	if n := len(v.Concerned); n > 0 {
+		text += fmt.Sprintf(" in %s: %s", counted(n, "stream"), listed(v.Concerned))
+	}
+	return text
+}
+
+// counted is a number of things.
+func counted[N int | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// listed are the first of some streams.
+func listed(streams []eventlog.Stream) string {
+	const most = 10
+	var names []string
+	for _, s := range streams[:min(len(streams), most)] {
+		names = append(names, string(s))
+	}
+	if len(streams) > most {
+		names = append(names, "...")
+	}
+	return strings.Join(names, ", ")
+}
+
+func documentsSummary(c mongo.Compared) string {
+	text := fmt.Sprintf("MongoDB: %s as the log has them", counted(c.Same, "document"))
+	if c.Missing+c.Different+c.Orphaned > 0 {
+		text += fmt.Sprintf("; %d are missing, %d say something else, %d are of nothing in the log (ev-replay rebuild mends them)", c.Missing, c.Different, c.Orphaned)
+	}
+	if c.Unreadable > 0 {
+		text += fmt.Sprintf("; of %s nothing can be said, for the log is damaged", counted(c.Unreadable, "stream"))
+	}
+	return text
+}
