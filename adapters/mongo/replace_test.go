@@ -231,7 +231,7 @@ func TestOutcomesOfABulk(t *testing.T) {
 		}
 		return e
 	}
-	unsure := exception(mongo.WriteError{Index: 0, Code: 121})
+	unsure := exception(mongo.WriteError{Index: 0, Code: 121}, mongo.WriteError{Index: 1, Code: 11000, Raw: sameID})
 	unsure.WriteConcernError = &mongo.WriteConcernError{Code: 64}
 	for _, c := range []struct {
 		name  string
