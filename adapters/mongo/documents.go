@@ -26,6 +26,9 @@ type pointShape struct {
 	PriceEURKWh  float64                 `bson:"price_eur_kwh"`
 	PriceExact   domain.MicroEurosPerKWh `bson:"price_micro_eur"`
 	PriceSet     bool                    `bson:"price_set_by_operator"`
+	PriceBy      *string                 `bson:"price_by"`
+	PriceFrom    *bson.DateTime          `bson:"price_from"`
+	Scheduled    []priceChange           `bson:"price_scheduled"`
 	State        string                  `bson:"state"`
 	Since        *bson.DateTime          `bson:"since"`
 	Connected    bool                    `bson:"connected"`
@@ -39,6 +42,16 @@ type pointShape struct {
 	RegisteredAt *bson.DateTime          `bson:"registered_at"`
 	UpdatedAt    *bson.DateTime          `bson:"updated_at"`
 	Version      int64                   `bson:"version"`
+}
+
+// priceChange is a change of a point's price that is to come; its price is null where the
+// point's own counts again.
+type priceChange struct {
+	From       *bson.DateTime           `bson:"from"`
+	Price      *float64                 `bson:"price"`
+	PriceExact *domain.MicroEurosPerKWh `bson:"price_micro_eur"`
+	By         *string                  `bson:"by"`
+	DecidedAt  *bson.DateTime           `bson:"decided_at"`
 }
 
 // orderShape is the newest order of a point.
@@ -124,6 +137,7 @@ type revision struct {
 	RevisedAt    *bson.DateTime `bson:"revised_at"`
 	Reason       string         `bson:"reason"`
 	EndedAt      *bson.DateTime `bson:"ended_at"`
+	EndedBefore  *bson.DateTime `bson:"ended_at_before"`
 	EnergyBefore float64        `bson:"kwh_before"`
 	EnergyAfter  float64        `bson:"kwh_after"`
 	AmountBefore float64        `bson:"eur_before"`
@@ -143,12 +157,22 @@ func (f *fold) showPoint() pointShape {
 	p := f.point
 	r, _ := p.Registered()
 	connected, lease := p.Connected()
+	changed := p.PriceChange()
 	shape := pointShape{
 		ID: p.ID(), Point: p.ID(), Location: r.Location,
-		Price: micro(p.Price()), PriceEURKWh: micro(p.Price()), PriceExact: p.Price(), PriceSet: f.priceSet,
+		Price: micro(p.Price()), PriceEURKWh: micro(p.Price()), PriceExact: p.Price(), PriceSet: changed.Set,
+		PriceBy: text(changed.By), PriceFrom: date(changed.From), Scheduled: []priceChange{},
 		State: string(p.State()), Since: date(f.since),
 		Connected: connected, LeaseSeconds: milli(lease.Milliseconds()), InService: !p.Service().Out,
 		HeldUntil: date(p.HeldUntil()), RegisteredAt: date(r.RecordedAt), UpdatedAt: date(p.UpdatedAt()), Version: int64(f.version),
+	}
+	for _, c := range p.Scheduled() {
+		next := priceChange{From: date(c.From), By: text(c.By), DecidedAt: date(c.DecidedAt)}
+		if c.Set {
+			price := micro(c.Price)
+			next.Price, next.PriceExact = &price, &c.Price
+		}
+		shape.Scheduled = append(shape.Scheduled, next)
 	}
 	if h := p.Health(); h.Known {
 		shape.Healthy = &h.Healthy
@@ -207,9 +231,9 @@ func sampleOf(e session.MeterValueRecorded) sample {
 	return s
 }
 
-func revisionOf(e session.TicketRevised, part central.Part) revision {
+func revisionOf(e session.TicketRevised, before session.Ticket, part central.Part) revision {
 	return revision{
-		Revision: int64(e.Revision), RevisedAt: date(part.At), Reason: e.Reason, EndedAt: date(e.EndedAt),
+		Revision: int64(e.Revision), RevisedAt: date(part.At), Reason: e.Reason, EndedAt: date(e.EndedAt), EndedBefore: date(before.EndedAt),
 		EnergyBefore: micro(e.EnergyBefore), EnergyAfter: micro(e.EnergyAfter),
 		AmountBefore: micro(e.AmountBefore), AmountAfter: micro(e.AmountAfter), Difference: micro(e.AmountDifference),
 		Digest: hex.EncodeToString(part.Hash[:]),

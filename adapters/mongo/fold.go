@@ -29,8 +29,6 @@ type fold struct {
 	point *chargingpoint.Point
 	// since is when the point's state became what it is.
 	since domain.UnixMillis
-	// priceSet tells that an operator set the price.
-	priceSet bool
 
 	session   *session.Session
 	curve     curve
@@ -83,12 +81,6 @@ func (f *fold) applyToPoint(part central.Part) error {
 		if err := f.point.Apply(part.At, e); err != nil {
 			return err
 		}
-		switch e.(type) {
-		case chargingpoint.PriceSet:
-			f.priceSet = true
-		case chargingpoint.PriceHandedBack:
-			f.priceSet = false
-		}
 	}
 	if f.version == 0 || f.point.State() != before {
 		f.since = part.At
@@ -102,6 +94,7 @@ func (f *fold) applyToSession(part central.Part) error {
 		if !ok {
 			return fmt.Errorf("%T is no event of a session", event)
 		}
+		before, _ := f.session.Ticket()
 		if err := f.session.Apply(part.At, e); err != nil {
 			return err
 		}
@@ -112,7 +105,7 @@ func (f *fold) applyToSession(part central.Part) error {
 			f.digest = part.Hash
 		case session.TicketRevised:
 			f.digest = part.Hash
-			f.revisions = append(f.revisions, revisionOf(e, part))
+			f.revisions = append(f.revisions, revisionOf(e, before, part))
 		}
 	}
 	return nil

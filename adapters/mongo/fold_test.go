@@ -89,6 +89,8 @@ func TestDocuments(t *testing.T) {
 	h.now = begin + 10_000
 	p := h.point("CP-1")
 	must(t, p.SetPrice(h.now, 0, 420_000, "ops"))
+	must(t, p.SetPrice(h.now, h.now+3_600_000, 500_000, "ops"))
+	must(t, p.HandBackPrice(h.now, h.now+7_200_000, "ops"))
 	must(t, p.TakeOutOfService(h.now, h.now, "ops"))
 	must(t, p.LoseContact(h.now, begin-60_000, begin-60_000))
 	h.commit(p)

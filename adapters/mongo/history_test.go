@@ -183,10 +183,16 @@ func (h *history) step() central.Publication {
 		_ = p.ReportHealth(h.now, chargingpoint.Report{Healthy: h.choose(4) > 0, Lease: 15 * time.Second, ReportedAt: h.now})
 	case what == 3 && h.choose(4) == 0:
 		_ = p.LoseContact(h.now, h.now-60_000, 0)
+	case what == 3:
+		if scheduled := p.Scheduled(); len(scheduled) > 0 {
+			h.now = max(h.now, scheduled[0].From)
+			must(h, p.TakePriceEffect(h.now, scheduled[0].From))
+		}
 	case what == 4 && h.choose(2) == 0:
-		_ = p.SetPrice(h.now, 0, domain.MicroEurosPerKWh(400_000+h.choose(3)), "ops")
+		from := h.now + domain.UnixMillis(h.choose(3)*20_000)
+		_ = p.SetPrice(h.now, from, domain.MicroEurosPerKWh(400_000+h.choose(3)), "ops")
 	case what == 4:
-		_ = p.HandBackPrice(h.now, 0, "ops")
+		_ = p.HandBackPrice(h.now, h.now+domain.UnixMillis(h.choose(3)*20_000), "ops")
 	case what == 5 && h.choose(2) == 0:
 		_ = p.TakeOutOfService(h.now, h.now, "ops")
 	case what == 5:
