@@ -10,6 +10,7 @@ import (
 )
 
 func TestASupplyFromRequestToTicketIsExact(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c := w.central()
 	w.point(c, "CP-001", "--battery", "0.05", "--power", "20")
@@ -56,6 +57,7 @@ func TestASupplyFromRequestToTicketIsExact(t *testing.T) {
 }
 
 func TestOfTwoHundredDriversAtTheSameInstantOneIsGranted(t *testing.T) {
+	t.Parallel()
 	const drivers, rounds = 200, 10
 	w := newWorld(t)
 	c := w.central()
