@@ -81,7 +81,7 @@ func TestRecordOfAnyCommitIsThatCommit(t *testing.T) {
 		}
 		for _, stream := range rapid.SliceOfNDistinct(rapid.StringN(1, 60, eventlog.MaxName), 1, 5, rapid.ID[string]).Draw(rt, "streams") {
 			part := eventlog.Part{
-				Stream: eventlog.Stream(stream), Version: eventlog.Version(rapid.Uint64Min(1).Draw(rt, "version")),
+				Stream: eventlog.Stream(stream), Version: eventlog.Version(rapid.Uint64Range(1, eventlog.MaxVersion).Draw(rt, "version")),
 				Events: rapid.IntRange(1, eventlog.MaxEvents).Draw(rt, "events"),
 				Kind:   eventlog.Kind(rapid.Uint8Range(1, 3).Draw(rt, "kind")),
 				Body:   rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(rt, "body"),

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -70,23 +68,7 @@ func (l *Log) Append(ctx context.Context, commit eventlog.Commit) error {
 	if err := commit.Check(); err != nil {
 		return err
 	}
-	if err := storable(commit); err != nil {
-		return err
-	}
 	return l.do(ctx, func(ctx context.Context) error { return l.append(ctx, commit) })
-}
-
-// storable is ErrMalformed for a commit that can't be written as a document.
-func storable(c eventlog.Commit) error {
-	if !utf8.ValidString(c.Cause.Topic) {
-		return fmt.Errorf("%w: the topic of %s is no valid UTF-8", eventlog.ErrMalformed, c.ID)
-	}
-	for _, p := range c.Parts {
-		if !utf8.ValidString(string(p.Stream)) || p.Version > math.MaxInt64-eventlog.MaxEvents {
-			return fmt.Errorf("%w: stream or version of %q at %d can't be stored", eventlog.ErrMalformed, p.Stream, p.Version)
-		}
-	}
-	return nil
 }
 
 func (l *Log) append(ctx context.Context, commit eventlog.Commit) error {

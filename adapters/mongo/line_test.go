@@ -304,7 +304,7 @@ func TestLogOverALine(t *testing.T) {
 		host := hostOf(t, uri)
 		return func(t *testing.T) (eventlog.Log, eventlogtest.Line) {
 			l := newLine(t, host)
-			return connectWith(t, Config{URI: l.uri(uri), Logger: slog.New(slog.DiscardHandler), patience: 3 * time.Second}).Log(), l
+			return connectWith(t, Config{URI: l.uri(uri), Logger: slog.New(slog.DiscardHandler), patience: 6 * time.Second}).Log(), l
 		}
 	})
 }

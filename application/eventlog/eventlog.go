@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -71,6 +72,8 @@ const (
 	MaxParts = 1000
 	// MaxEvents bounds the events of a part.
 	MaxEvents = 1<<16 - 1
+	// MaxVersion bounds the version of a part's first event: stores count in 63 bits.
+	MaxVersion = 1<<63 - 1 - MaxEvents
 	// MaxBodies bounds the bodies of a commit together, in bytes: a commit has to fit into
 	// one document of any store.
 	MaxBodies = 8 << 20
@@ -203,8 +206,8 @@ func (c Commit) Check() error {
 	if len(c.Parts) > MaxParts {
 		return fmt.Errorf("%w: %s has more than %d parts", ErrMalformed, c.ID, MaxParts)
 	}
-	if len(c.Cause.Topic) > MaxName {
-		return fmt.Errorf("%w: the topic of %s is longer than %d bytes", ErrMalformed, c.ID, MaxName)
+	if len(c.Cause.Topic) > MaxName || !utf8.ValidString(c.Cause.Topic) {
+		return fmt.Errorf("%w: the topic of %s is longer than %d bytes, or no valid UTF-8", ErrMalformed, c.ID, MaxName)
 	}
 	size := 0
 	for i, p := range c.Parts {
@@ -214,6 +217,8 @@ func (c Commit) Check() error {
 			return fmt.Errorf("%w: part %d of %s is incomplete", ErrMalformed, i, c.ID)
 		case len(p.Stream) > MaxName || p.Events > MaxEvents || size > MaxBodies:
 			return fmt.Errorf("%w: part %d of %s is larger than a log takes", ErrMalformed, i, c.ID)
+		case !utf8.ValidString(string(p.Stream)) || p.Version > MaxVersion:
+			return fmt.Errorf("%w: part %d of %s has a stream that is no valid UTF-8, or a version that no stream reaches", ErrMalformed, i, c.ID)
 		case p.Hash != p.Sum():
 			return fmt.Errorf("%w: the hash of part %d of %s is not that of its content", ErrMalformed, i, c.ID)
 		}

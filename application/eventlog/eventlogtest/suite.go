@@ -45,6 +45,8 @@ func run(t *testing.T, open func(t *testing.T) eventlog.Log) {
 		{"twenty racers with one cause have one winner", testCauseRacers},
 		{"a commit of several parts is stored whole or not at all", testAtomic},
 		{"racers that share one of two streams never store half", testAtomicRacers},
+		{"who appends at once gets an answer of its own", testBatch},
+		{"the same commit handed in by many at once is stored once", testSameAtOnce},
 		{"each stream is in order of version", testOrder},
 		{"a malformed commit is refused and stores nothing", testMalformed},
 		{"a cancelled caller gets its context's error, and the log goes on", testCancelled},
@@ -346,6 +348,123 @@ func testAtomicRacers(t *testing.T, log eventlog.Log) {
 	}
 }
 
+func testBatch(t *testing.T, log eventlog.Log) {
+	for round := range 3 {
+		// given streams at version 2, and what was decided when they were at version 1
+		b := NewBuilder(fmt.Sprint("topic-", round))
+		const each = 12
+		stream := func(kind string, i int) eventlog.Stream {
+			return eventlog.Stream(fmt.Sprintf("session-%d-%s-%d", round, kind, i))
+		}
+		var before []eventlog.Commit
+		for i := range each {
+			before = append(before, b.Commit(b.Cause(), Lifecycle(stream("stale", i), `1`)))
+		}
+		stale := b.Fork()
+		for i := range each {
+			before = append(before, b.Commit(b.Cause(), Lifecycle(stream("stale", i), `2`), Lifecycle(stream("before", i), `1`)))
+		}
+		mustAppend(t, log, before...)
+
+		// when many append at once what fits, what is stale, what has a cause that is stored, and
+		// what is stored already
+		type wish struct {
+			commit eventlog.Commit
+			check  func(i int, err error)
+		}
+		var wishes []wish
+		fits := func(i int, err error) {
+			if err != nil {
+				t.Errorf("commit %d: %v", i, err)
+			}
+		}
+		var new, racing []eventlog.Commit
+		won := 0
+		for i := range each {
+			cause := b.Cause()
+			fork := b.Fork()
+			new = append(new,
+				b.Commit(cause, Lifecycle(stream("new", i), `1`)),
+				b.Commit(eventlog.Cause{}, Sample(stream("before", i), `2`)))
+			wishes = append(wishes, wish{new[2*i], fits}, wish{new[2*i+1], fits},
+				wish{stale.Commit(eventlog.Cause{}, Lifecycle(stream("stale", i), `"stale"`), Lifecycle(stream("with stale", i), `1`)), func(i int, err error) {
+					wantConflict(t, fmt.Sprint("commit ", i), err, eventlog.ConflictError{Stream: stream("stale", i/5), Expected: 1, Actual: 2})
+				}},
+				wish{fork.Commit(before[i].Cause, Lifecycle(stream("with cause", i), `1`)), func(i int, err error) {
+					wantStored(t, err, before[i/5])
+				}},
+				wish{fork.Commit(eventlog.Cause{}, Lifecycle(stream("raced", i/4), fmt.Sprint(i))), func(i int, err error) {
+					if err == nil {
+						won++
+						racing = append(racing, wishes[i].commit)
+						return
+					}
+					wantConflict(t, fmt.Sprint("commit ", i), err, eventlog.ConflictError{Stream: stream("raced", i/5/4), Expected: 0, Actual: 1})
+				}})
+		}
+		all := make([]eventlog.Commit, len(wishes))
+		for i, w := range wishes {
+			all[i] = w.commit
+		}
+		errs := race(t.Context(), log, all)
+
+		// then each learns what became of its own
+		for i, w := range wishes {
+			w.check(i, errs[i])
+		}
+		if won != each/4 {
+			t.Errorf("%d have won %d races", won, each/4)
+		}
+		for _, stored := range [][]eventlog.Commit{new, racing} {
+			for _, c := range stored {
+				for _, p := range c.Parts {
+					if head := mustHead(t, log, p.Stream); head.Version != p.Last() || head.Hash != p.Hash {
+						t.Errorf("%s is at %+v, want version %d", p.Stream, head, p.Last())
+					}
+				}
+			}
+		}
+		for i := range each {
+			for _, kind := range []string{"with stale", "with cause"} {
+				if head := mustHead(t, log, stream(kind, i)); head.Version != 0 {
+					t.Errorf("half of a commit that was refused is stored: %s", stream(kind, i))
+				}
+			}
+		}
+		if got := mustAll(t, log, 0); len(got) != (round+1)*(2*each+2*each+each/4) {
+			t.Errorf("the log has %d commits", len(got))
+		}
+	}
+}
+
+func testSameAtOnce(t *testing.T, log eventlog.Log) {
+	b := NewBuilder("ev.supply.done")
+	for round, cause := range []eventlog.Cause{{}, b.Cause()} {
+		commit := b.Commit(cause, Lifecycle(session, `1`), Lifecycle(point, `1`))
+		copies := make([]eventlog.Commit, racers)
+		for i := range copies {
+			copies[i] = clone(commit)
+		}
+		stored := 0
+		for _, err := range race(t.Context(), log, copies) {
+			switch {
+			case err == nil:
+				stored++
+			case cause.IsZero():
+				t.Errorf("%v, want nil: it is stored", err)
+			default:
+				wantStored(t, err, commit)
+			}
+		}
+		if stored == 0 || !cause.IsZero() && stored != 1 {
+			t.Errorf("%d were told that it is stored", stored)
+		}
+		if got := mustAll(t, log, 0); len(got) != round+1 {
+			t.Errorf("the log has %d commits, want %d", len(got), round+1)
+		}
+	}
+}
+
 func testOrder(t *testing.T, log eventlog.Log) {
 	// given some who append to streams of their own, side by side
 	const writers, each = 8, 25
@@ -369,44 +488,37 @@ func testOrder(t *testing.T, log eventlog.Log) {
 	all.Wait()
 
 	// when everything is read, then positions ascend and each stream's versions follow one another
-	heads := map[eventlog.Stream]eventlog.Head{}
-	var last eventlog.Position
-	n := 0
-	for _, c := range mustAll(t, log, 0) {
-		if c.Position <= last {
-			t.Fatalf("position %d after %d", c.Position, last)
-		}
-		last = c.Position
-		n++
-		for _, p := range c.Parts {
-			head := heads[p.Stream]
-			if p.Version != head.Version+1 || p.Prev != head.Hash {
-				t.Fatalf("%s: version %d follows %d, or the chain is broken", p.Stream, p.Version, head.Version)
-			}
-			heads[p.Stream] = eventlog.Head{Version: p.Last(), Hash: p.Hash}
-		}
-	}
-	if n != writers*each {
-		t.Errorf("read %d commits, want %d", n, writers*each)
+	got := mustAll(t, log, 0)
+	if err := chained(got); err != nil || len(got) != writers*each {
+		t.Errorf("%d commits, want %d: %v", len(got), writers*each, err)
 	}
 }
 
 func testMalformed(t *testing.T, log eventlog.Log) {
 	for name, spoil := range map[string]func(*eventlog.Commit){
-		"no id":            func(c *eventlog.Commit) { c.ID = uuid.Nil },
-		"no parts":         func(c *eventlog.Commit) { c.Parts = nil },
-		"a stream twice":   func(c *eventlog.Commit) { c.Parts = append(c.Parts, c.Parts[0]) },
-		"too many parts":   func(c *eventlog.Commit) { c.Parts = make([]eventlog.Part, eventlog.MaxParts+1) },
-		"no stream":        func(c *eventlog.Commit) { c.Parts[0].Stream = "" },
-		"no version":       func(c *eventlog.Commit) { c.Parts[0].Version = 0 },
-		"no events":        func(c *eventlog.Commit) { c.Parts[0].Events = 0 },
-		"too many events":  func(c *eventlog.Commit) { c.Parts[0].Events = eventlog.MaxEvents + 1 },
-		"no body":          func(c *eventlog.Commit) { c.Parts[0].Body = nil },
-		"no kind":          func(c *eventlog.Commit) { c.Parts[0].Kind = 0 },
-		"an unknown kind":  func(c *eventlog.Commit) { c.Parts[0].Kind = eventlog.Closing + 1 },
-		"another hash":     func(c *eventlog.Commit) { c.Parts[0].Hash[0]++ },
-		"another body":     func(c *eventlog.Commit) { c.Parts[0].Body[0]++ },
-		"a long stream":    func(c *eventlog.Commit) { c.Parts[0].Stream = eventlog.Stream(make([]byte, eventlog.MaxName+1)) },
+		"no id":           func(c *eventlog.Commit) { c.ID = uuid.Nil },
+		"no parts":        func(c *eventlog.Commit) { c.Parts = nil },
+		"a stream twice":  func(c *eventlog.Commit) { c.Parts = append(c.Parts, c.Parts[0]) },
+		"too many parts":  func(c *eventlog.Commit) { c.Parts = make([]eventlog.Part, eventlog.MaxParts+1) },
+		"no stream":       func(c *eventlog.Commit) { c.Parts[0].Stream = "" },
+		"no version":      func(c *eventlog.Commit) { c.Parts[0].Version = 0 },
+		"no events":       func(c *eventlog.Commit) { c.Parts[0].Events = 0 },
+		"too many events": func(c *eventlog.Commit) { c.Parts[0].Events = eventlog.MaxEvents + 1 },
+		"no body":         func(c *eventlog.Commit) { c.Parts[0].Body = nil },
+		"no kind":         func(c *eventlog.Commit) { c.Parts[0].Kind = 0 },
+		"an unknown kind": func(c *eventlog.Commit) { c.Parts[0].Kind = eventlog.Closing + 1 },
+		"another hash":    func(c *eventlog.Commit) { c.Parts[0].Hash[0]++ },
+		"another body":    func(c *eventlog.Commit) { c.Parts[0].Body[0]++ },
+		"a long stream":   func(c *eventlog.Commit) { c.Parts[0].Stream = eventlog.Stream(make([]byte, eventlog.MaxName+1)) },
+		"a stream that is no text": func(c *eventlog.Commit) {
+			c.Parts[0].Stream = "session-\xff"
+			c.Parts[0].Hash = c.Parts[0].Sum()
+		},
+		"a topic that is no text": func(c *eventlog.Commit) { c.Cause.Topic = "ev.\xff" },
+		"a version without end": func(c *eventlog.Commit) {
+			c.Parts[0].Version = eventlog.MaxVersion + 1
+			c.Parts[0].Hash = c.Parts[0].Sum()
+		},
 		"a long topic":     func(c *eventlog.Commit) { c.Cause.Topic = string(make([]byte, eventlog.MaxName+1)) },
 		"an enormous body": func(c *eventlog.Commit) { c.Parts[0].Body = make([]byte, eventlog.MaxBodies+1) },
 	} {
