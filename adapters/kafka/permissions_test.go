@@ -308,6 +308,16 @@ func TestWhatIsNoLongerPermitted(t *testing.T) {
 		t.Errorf("it is said %d times:\n%s", n, log)
 	}
 
+	// Whoever reads alone, the same.
+	states := make(chan message.Received, 9)
+	receive(t, "ready", following(t, tr, []string{"ev.cp.state"}, 1, func(_ context.Context, r message.Received) { states <- r }))
+	reading = permission(kadm.OpRead).Topics("ev.cp.state")
+	g.revoke(reading)
+	await(t, "the log says so", func() bool { return strings.Contains(log.String(), "the user ev-somebody may not read ev.cp.state") })
+	g.permit(reading)
+	g.produce("ev.cp.state", `{"id":"CP-001","location":"L","price":0.3,"state":"BROKEN","updated_at":"2026-01-02T03:04:05Z","version":1}`)
+	receive(t, "a state", states)
+
 	writing := permission(kadm.OpWrite).Topics("ev.cp.state")
 	g.revoke(writing)
 	state := message.PointState{Point: "CP-001", State: "BROKEN", Version: 1}

@@ -150,13 +150,16 @@ func TestNothingShowsASecret(t *testing.T) {
 		text, err := json.Marshal(c.KafkaSecurity)
 		p.Logger.Info("all", "line", c.Open.Mongo, "kafka", c.KafkaSecurity, "password", c.Password, "uri", c.Open.URI)
 		slog.New(slog.NewJSONHandler(p.Stdout, nil)).Info("all", "kafka", c.KafkaSecurity, "mongo", c.Open.Mongo)
-		fmt.Fprintf(p.Stdout, "%v %+v %#v %s %q %x %v %s\n", c.KafkaSecurity, c.Open.Mongo, c.KafkaSecurity, c.Password, c.Open.URI, c.Password, &c.Password, text)
+		fmt.Fprintf(p.Stdout, "%v %+v %#v %#v %s %q %x %v %s\n", c.KafkaSecurity, c.Open.Mongo, c.Open.Mongo, c.KafkaSecurity, c.Password, c.Open.URI, c.Password, &c.Password, text)
 		return err
 	}
 	got := run(line)
 	help := run(&vault{}, "--help")
 	if all := got.stdout + got.stderr + help.stdout + help.stderr; strings.Contains(all, "staple") || strings.Contains(all, fmt.Sprintf("%x", "staple")) || !strings.Contains(all, "(secret)") {
 		t.Errorf("it shows\n%s", all)
+	}
+	if strings.Count(got.stdout, `"Password":"(secret)"`) != 2 || !strings.Contains(got.stdout, `"URI":"mongodb://db.example/net"`) {
+		t.Errorf("as JSON it is\n%s", got.stdout)
 	}
 	if !strings.Contains(got.stderr, "uri=mongodb://db.example/net") {
 		t.Errorf("it does not say where the MongoDB is:\n%s", got.stderr)
