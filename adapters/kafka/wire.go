@@ -261,6 +261,12 @@ func ticketFields(f *fields, m *message.Ticket) {
 	enum(f, "reason", &m.Reason, required, ticketReasons...)
 	counter(f, "revision", &m.Revision, required)
 	f.text("digest", &m.Digest, optional)
+	enum(f, "revision_reason", &m.Revised.Reason, optional, ticketReasons...)
+	if m.Revised.Reason != "" {
+		figure(f, "kwh_before", &m.Revised.EnergyBefore, kilowattHours)
+		figure(f, "eur_before", &m.Revised.AmountBefore, euros)
+		figure(f, "eur_difference", &m.Revised.Difference, euros)
+	}
 }
 
 func pointStateFields(f *fields, m *message.PointState) {

@@ -111,6 +111,17 @@ func TestRecordsAreWrittenByteForByte(t *testing.T) {
 			message.Ticket{ID: "T-1", Session: aSession, Driver: "D-7", Point: "CP-001", StartedAt: atNoon, EndedAt: atNoon.Add(time.Minute), Energy: 123_333, Price: 300_000, Amount: 37_000, Reason: "DISCONNECTED", Digest: "ab12"},
 			[]rec{{ticket, "D-7", `{"ticket_id":"T-1","session_id":"0b9de2a7-3f0e-5c86-9a54-2f4f7b1f6a10","driver_id":"D-7","cp_id":"CP-001","started_at":"2026-05-09T12:00:00.000Z","ended_at":"2026-05-09T12:01:00.000Z","total_kwh":0.123333,"price":0.3,"total_eur":0.037,"reason":"DISCONNECTED","revision":0,"digest":"ab12"}`}},
 		},
+		"revised ticket": {
+			message.Ticket{
+				ID: "T-1", Session: aSession, Driver: "D-7", Point: "CP-001", Energy: 123_333, Price: 300_000, Amount: 37_000, Reason: "DISCONNECTED", Revision: 2,
+				Digest: "ab12", Revised: message.Revised{Difference: 37_000, Reason: "RECOVERED"},
+			},
+			[]rec{{ticket, "D-7", `{"ticket_id":"T-1","session_id":"0b9de2a7-3f0e-5c86-9a54-2f4f7b1f6a10","driver_id":"D-7","cp_id":"CP-001","total_kwh":0.123333,"price":0.3,"total_eur":0.037,"reason":"DISCONNECTED","revision":2,"digest":"ab12","revision_reason":"RECOVERED","kwh_before":0,"eur_before":0,"eur_difference":0.037}`}},
+		},
+		"revised ticket that does not say what it changed": {
+			message.Ticket{ID: "T-1", Session: aSession, Driver: "D-7", Point: "CP-001", Reason: "KO", Revision: 1},
+			[]rec{{ticket, "D-7", `{"ticket_id":"T-1","session_id":"0b9de2a7-3f0e-5c86-9a54-2f4f7b1f6a10","driver_id":"D-7","cp_id":"CP-001","total_kwh":0,"price":0,"total_eur":0,"reason":"KO","revision":1}`}},
+		},
 		"state": {
 			message.PointState{Point: "CP-001", Location: "N/A", Price: 300_000, State: "OUT_OF_ORDER", UpdatedAt: atNoon, Version: 7, Control: "c-1", Refusal: ""},
 			[]rec{{state, "CP-001", `{"id":"CP-001","location":"N/A","price":0.3,"state":"OUT_OF_ORDER","updated_at":"2026-05-09T12:00:00.000Z","version":7,"control_id":"c-1"}`}},
@@ -404,6 +415,8 @@ func TestUnreadableRecords(t *testing.T) {
 		"a refusal with a null reason":     {auth, `{"driver_id":"d","cp_id":"c","authorized":false,"reason":null}`, `the field "reason" is null`},
 		"a done's unknown reason":          {done, `{` + sample + `,"total_kwh":1,"total_eur":0,"reason":"EXPIRED"}`, `the field "reason" is "EXPIRED"`},
 		"a ticket's unknown reason":        {ticket, `{"ticket_id":"t",` + sample + `,"total_kwh":1,"price":0.3,"total_eur":0.3,"reason":"OK","revision":0}`, `the field "reason" is "OK"`},
+		"a revision without a difference":  {ticket, `{"ticket_id":"t",` + sample + `,"total_kwh":1,"price":0.3,"total_eur":0.3,"reason":"KO","revision":1,"revision_reason":"KO","kwh_before":0,"eur_before":0}`, `the field "eur_difference" is missing`},
+		"a revision that owes less":        {ticket, `{"ticket_id":"t",` + sample + `,"total_kwh":1,"price":0.3,"total_eur":0.3,"reason":"KO","revision":1,"revision_reason":"KO","kwh_before":0,"eur_before":1,"eur_difference":-0.7}`, `the field "eur_difference" can't be taken: out of range: -0.7 is negative`},
 		"a ticket without revision":        {ticket, `{"ticket_id":"t",` + sample + `,"total_kwh":1,"price":0.3,"total_eur":0.3,"reason":"KO"}`, `the field "revision" is missing`},
 		"an unknown state":                 {state, `{"id":"c","location":"","price":0,"state":"FLYING","version":1}`, `the field "state" is "FLYING"`},
 		"a state without state":            {state, `{"id":"c","location":"","price":0,"version":1}`, `the field "state" is missing`},
@@ -591,8 +604,15 @@ func anyMessage() *rapid.Generator[message.Message] {
 			}
 		}),
 		rapid.Custom(func(t *rapid.T) message.Message {
+			var revised message.Revised
+			if rapid.Bool().Draw(t, "revised") {
+				revised = message.Revised{
+					EnergyBefore: anyFigure(t, "energy before", domain.MaxEnergy), AmountBefore: anyFigure(t, "amount before", domain.MaxMoney),
+					Difference: anyFigure(t, "difference", domain.MaxMoney), Reason: rapid.SampledFrom(ticketReasons).Draw(t, "late"),
+				}
+			}
 			return message.Ticket{
-				ID: anyID[domain.TicketID](t, "ticket"), Session: anyID[domain.SessionID](t, "session"),
+				Revised: revised, ID: anyID[domain.TicketID](t, "ticket"), Session: anyID[domain.SessionID](t, "session"),
 				Driver: anyID[domain.DriverID](t, "driver"), Point: anyID[domain.PointID](t, "cp"),
 				StartedAt: perhaps(t, "started", anyTime(t, "started")), EndedAt: perhaps(t, "ended", anyTime(t, "ended")),
 				Energy: anyFigure(t, "energy", domain.MaxEnergy), Price: anyFigure(t, "price", domain.MaxPrice), Amount: anyFigure(t, "amount", domain.MaxMoney),

@@ -88,7 +88,10 @@ func TestAnAuthorizationThatNobodyTakesUpExpires(t *testing.T) {
 			state(chargingpoint.Activated, seconds(62), 6))
 	t.Run("and what it supplied all the same is billed by a revision", func(t *testing.T) {
 		w.when(seconds(70), done(dans, 4, message.DoneStopped, seconds(69))).sends(
-			w.ticket(message.Ticket{StartedAt: seconds(2), EndedAt: seconds(69), Energy: 4_000, Reason: "EXPIRED", Revision: 1}))
+			w.ticket(message.Ticket{
+				StartedAt: seconds(2), EndedAt: seconds(69), Energy: 4_000, Reason: "EXPIRED", Revision: 1,
+				Revised: message.Revised{Difference: 1_200, Reason: "STOP_BY_CENTRAL"},
+			}))
 	})
 }
 

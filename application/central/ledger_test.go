@@ -135,10 +135,14 @@ func (l *ledger) sessionEvent(id domain.SessionID, at domain.UnixMillis, p event
 	}
 	r := s.Request()
 	digest := fmt.Sprintf("%x", p.Hash)
+	var revised message.Revised
+	if e, ok := event.(session.TicketRevised); ok {
+		revised = message.Revised{EnergyBefore: before.Energy, AmountBefore: before.Amount, Difference: bill.Amount - before.Amount, Reason: e.Reason}
+	}
 	l.tickets[digest] = message.Ticket{
 		ID: bill.ID, Session: id, Driver: r.Driver, Point: r.Point, StartedAt: bill.StartedAt, EndedAt: bill.EndedAt,
 		Energy: bill.Energy, Price: bill.Price, Amount: domain.Cost(bill.Energy, s.Price()), Reason: bill.Reason,
-		Revision: bill.Revision, Digest: digest,
+		Revision: bill.Revision, Digest: digest, Revised: revised,
 	}
 }
 

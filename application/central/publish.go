@@ -33,9 +33,14 @@ func (t *turn) messages(parts []Part) []message.Message {
 					out = append(out, answerOf(t.session.session))
 				}
 			case session.TicketIssued:
-				out = append(out, t.ticket(part, 0, e.EndedAt, e.Energy, e.Amount))
+				out = append(out, t.ticket(part, message.Ticket{EndedAt: e.EndedAt, Energy: e.Energy, Amount: e.Amount}))
 			case session.TicketRevised:
-				out = append(out, t.ticket(part, e.Revision, e.EndedAt, e.EnergyAfter, e.AmountAfter))
+				out = append(out, t.ticket(part, message.Ticket{
+					EndedAt: e.EndedAt, Energy: e.EnergyAfter, Amount: e.AmountAfter, Revision: e.Revision,
+					Revised: message.Revised{
+						EnergyBefore: e.EnergyBefore, AmountBefore: e.AmountBefore, Difference: e.AmountDifference, Reason: e.Reason,
+					},
+				}))
 			case chargingpoint.Event:
 				out = append(out, t.orders(e)...)
 			}
@@ -98,16 +103,16 @@ func (t *turn) stands(number domain.Order, validUntil domain.UnixMillis) bool {
 	return t.point.point.LastOrder().Number == number && t.now <= validUntil
 }
 
-// ticket is the ticket that a part issued or revised, as it was then.
-func (t *turn) ticket(part Part, revision int, endedAt domain.UnixMillis, energy domain.MilliwattHours, amount domain.MicroEuros) message.Ticket {
+// ticket is the ticket that a part issued or revised, as it was then: what the part's event
+// says of it, and what never changes.
+func (t *turn) ticket(part Part, said message.Ticket) message.Ticket {
 	s := t.session.session
 	bill, _ := s.Ticket()
 	r := s.Request()
-	return message.Ticket{
-		ID: bill.ID, Session: s.ID(), Driver: r.Driver, Point: r.Point,
-		StartedAt: bill.StartedAt, EndedAt: endedAt, Energy: energy, Price: bill.Price, Amount: amount,
-		Reason: bill.Reason, Revision: revision, Digest: hex.EncodeToString(part.Hash[:]),
-	}
+	said.ID, said.Session, said.Driver, said.Point = bill.ID, s.ID(), r.Driver, r.Point
+	said.StartedAt, said.Price, said.Reason = bill.StartedAt, bill.Price, bill.Reason
+	said.Digest = hex.EncodeToString(part.Hash[:])
+	return said
 }
 
 // state is the public state of the turn's point: never a driver's id.

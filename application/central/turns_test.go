@@ -310,7 +310,9 @@ func TestADoneOfAClosedSession(t *testing.T) {
 				Revision: 1, EnergyBefore: 5_000, EnergyAfter: 7_000, AmountBefore: 1_500, AmountAfter: 2_100, AmountDifference: 600,
 				Reason: "RECOVERED", EndedAt: seconds(9), Source: w.source(),
 			})).
-			sends(w.ticket(message.Ticket{StartedAt: seconds(3), EndedAt: seconds(9), Energy: 7_000, Reason: "FINISHED", Revision: 1}))
+			sends(w.ticket(message.Ticket{StartedAt: seconds(3), EndedAt: seconds(9), Energy: 7_000, Reason: "FINISHED", Revision: 1, Revised: message.Revised{
+				EnergyBefore: 5_000, AmountBefore: 1_500, Difference: 600, Reason: "RECOVERED",
+			}}))
 	})
 	for name, wh := range map[string]int64{"repeated": 5, "with less": 4, "with nothing": 0} {
 		t.Run(name+" is ignored", func(t *testing.T) {

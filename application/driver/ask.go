@@ -143,7 +143,7 @@ func (s *step) answeredLate(answer message.Answer) {
 			after.Verdict, after.Reason = Refused, answer.Reason
 		}
 		if after != before {
-			s.correct(i, after)
+			s.correct(i, after, nil)
 		}
 		return
 	}
@@ -182,10 +182,11 @@ func (s *step) lineWith(session domain.SessionID) int {
 	return -1
 }
 
-// correct replaces what is known of a line that has concluded.
-func (s *step) correct(i int, after Supply) {
+// correct replaces what is known of a line that has concluded; ticket is nil where an answer
+// says so.
+func (s *step) correct(i int, after Supply, ticket *message.Ticket) {
 	before := s.at.Supplies[i]
 	s.at.Supplies[i] = after
 	s.keep()
-	s.tell(Corrected{Line: s.lineOf(i), Before: before, After: after})
+	s.tell(Corrected{Line: s.lineOf(i), Before: before, After: after, Ticket: ticket})
 }

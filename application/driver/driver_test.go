@@ -104,7 +104,11 @@ func say(e driver.Event) string {
 	case driver.Concluded:
 		return fmt.Sprintf("%d/%d concluded: %s next in %s", e.Number, e.Of, supply(e.Supply), e.NextIn)
 	case driver.Corrected:
-		return fmt.Sprintf("%d/%d corrected: %s", e.Number, e.Of, supply(e.After))
+		why := ""
+		if e.Ticket != nil && e.Ticket.Revised.Reason != "" {
+			why = " for " + e.Ticket.Revised.Reason
+		}
+		return fmt.Sprintf("%d/%d corrected: %s%s", e.Number, e.Of, supply(e.After), why)
 	case driver.BrokerLost:
 		return "broker lost: " + e.Reason
 	case driver.BrokerFound:
@@ -388,7 +392,11 @@ func TestDriver(t *testing.T) {
 				{1000, record(995, done("S1", 4_000, message.DoneFault))},
 				{20000, record(19995, ticket("S1", 4_000, "KO", 0))},
 				{21000, record(20995, ticket("S1", 4_000, "KO", 0))},
-				{22000, record(21995, ticket("S1", 6_000, "RECOVERED", 1))},
+				{22000, record(21995, func() message.Ticket {
+					t := ticket("S1", 6_000, "KO", 1)
+					t.Revised = message.Revised{EnergyBefore: 4_000, AmountBefore: 1_200, Difference: 600, Reason: "RECOVERED"}
+					return t
+				}())},
 				{23000, record(22995, ticket("S1", 5_000, "KO", 0))},
 			},
 			until: 24000,
@@ -397,7 +405,7 @@ func TestDriver(t *testing.T) {
 				"1000 ended KO: 0.004 kWh 0.0012 EUR",
 				`11000 1/2 concluded: failed 0.004 kWh 0.0012 EUR "KO" ticket ""/0 next in 1h0m0s`,
 				`20000 1/2 corrected: failed 0.004 kWh 0.0012 EUR "KO" ticket "T-S1"/0`,
-				`22000 1/2 corrected: failed 0.006 kWh 0.0018 EUR "RECOVERED" ticket "T-S1"/1`,
+				`22000 1/2 corrected: failed 0.006 kWh 0.0018 EUR "KO" ticket "T-S1"/1 for RECOVERED`,
 			},
 		},
 		"a grant after the driver gave up is shown, and so is its ticket": {

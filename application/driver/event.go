@@ -101,10 +101,11 @@ type Concluded struct {
 
 // Corrected tells what came for a line that had concluded: a ticket where there was none,
 // a revision of the ticket, or an answer after all. Before and After differ at least
-// in the ticket or the session.
+// in the ticket or the session. Ticket is nil where an answer came.
 type Corrected struct {
 	Line
 	Before, After Supply
+	Ticket        *message.Ticket
 }
 
 // BrokerLost tells that the broker can't be reached.

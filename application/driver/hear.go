@@ -94,7 +94,7 @@ func (s *step) ticketed(ticket message.Ticket, source message.Source) {
 		if before.Ticket == "" || ticket.Revision > before.Revision {
 			after := billed(ticket)
 			after.Point, after.Request = before.Point, before.Request
-			s.correct(i, after)
+			s.correct(i, after, &ticket)
 		}
 		return
 	}

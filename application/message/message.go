@@ -185,6 +185,18 @@ type Ticket struct {
 	Revision int
 	// Digest is the hex hash of the log's part that issued it.
 	Digest string
+	// Revised is what the revision changed; zero where Revision is 0 or the record does not say.
+	Revised Revised
+}
+
+// Revised says what a revision changed in a ticket, and why.
+type Revised struct {
+	EnergyBefore domain.MilliwattHours
+	AmountBefore domain.MicroEuros
+	// Difference is what is owed beyond AmountBefore.
+	Difference domain.MicroEuros
+	// Reason is that of the final report that came late, a DoneReason's text.
+	Reason string
 }
 
 // PointState is the public state of a point (ev.cp.state). It never names a driver.

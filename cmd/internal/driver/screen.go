@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"evcharging/application/driver"
+	"evcharging/application/message"
 	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
 )
@@ -142,8 +143,12 @@ func (s *Screen) concluded(now domain.UnixMillis, e driver.Concluded) {
 	}
 	switch t := e.Ticket; {
 	case t != nil:
-		s.about(now, e.Line, colour, "ticket %s%s: %s kWh at %s EUR/kWh, %s EUR, %s, from %s to %s", t.ID, revision(t.Revision),
-			t.Energy, t.Price, t.Amount, t.Reason, clock(t.StartedAt), clock(t.EndedAt))
+		before := ""
+		if t.Revised.Reason != "" {
+			before = fmt.Sprintf("; before it %s kWh, %s EUR (%s)", t.Revised.EnergyBefore, t.Revised.AmountBefore, difference(t.Revised.Difference))
+		}
+		s.about(now, e.Line, colour, "ticket %s%s: %s kWh at %s EUR/kWh, %s EUR, %s, from %s to %s%s%s", t.ID, revision(t.Revision),
+			t.Energy, t.Price, t.Amount, t.Reason, clock(t.StartedAt), clock(t.EndedAt), late(*t), before)
 	case e.Supply.Verdict == driver.Refused:
 		s.about(now, e.Line, colour, "refused: %s", reason(e.Supply.Reason))
 	case e.Supply.Verdict == driver.NotServed:
@@ -165,6 +170,14 @@ func revision(n int) string {
 	return fmt.Sprintf(", revision %d", n)
 }
 
+// late is why a ticket was revised; empty where it was not.
+func late(t message.Ticket) string {
+	if t.Revised.Reason == "" {
+		return ""
+	}
+	return ", revised for a late " + t.Revised.Reason
+}
+
 // corrected tells what is different.
 func corrected(e driver.Corrected) string {
 	before, after := e.Before, e.After
@@ -176,8 +189,12 @@ func corrected(e driver.Corrected) string {
 	case before.Ticket == "" && before.Energy == after.Energy && before.Amount == after.Amount && before.Reason == after.Reason:
 		return fmt.Sprintf("ticket %s: as the point reported it", after.Ticket)
 	}
+	why := after.Reason
+	if e.Ticket != nil {
+		why += late(*e.Ticket)
+	}
 	return fmt.Sprintf("ticket %s%s: %s kWh (%s), %s EUR (%s), %s", after.Ticket, revision(after.Revision),
-		after.Energy, difference(after.Energy-before.Energy), after.Amount, difference(after.Amount-before.Amount), after.Reason)
+		after.Energy, difference(after.Energy-before.Energy), after.Amount, difference(after.Amount-before.Amount), why)
 }
 
 func difference[T interface {

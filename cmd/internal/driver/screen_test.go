@@ -31,6 +31,9 @@ func TestEveryEventIsSaid(t *testing.T) {
 	billed.Ticket = "T-1"
 	revised := billed
 	revised.Revision, revised.Energy, revised.Amount, revised.Reason = 1, 1_500_000, 450_001, "RECOVERED"
+	lateBill := *bill
+	lateBill.Revision, lateBill.Energy, lateBill.Amount = 1, 1_500_000, 450_001
+	lateBill.Revised = message.Revised{EnergyBefore: 1_000_000, AmountBefore: 300_000, Difference: 150_001, Reason: "RECOVERED"}
 	granted := application.Supply{Verdict: application.NotServed, Session: "S", Reason: application.CentralSilent}
 	tests := map[string]struct {
 		event application.Event
@@ -71,6 +74,14 @@ func TestEveryEventIsSaid(t *testing.T) {
 		"a revision": {
 			application.Corrected{Line: of3, Before: billed, After: revised},
 			"CP-1 (2 of 3): ticket T-1, revision 1: 1.5 kWh (+0.5), 0.450001 EUR (+0.150001), RECOVERED",
+		},
+		"a revision, and why": {
+			application.Corrected{Line: of3, Before: billed, After: func() application.Supply { s := revised; s.Reason = "FINISHED"; return s }(), Ticket: &lateBill},
+			"CP-1 (2 of 3): ticket T-1, revision 1: 1.5 kWh (+0.5), 0.450001 EUR (+0.150001), FINISHED, revised for a late RECOVERED",
+		},
+		"a revision is the first ticket that comes": {
+			application.Concluded{Line: of1, Supply: revised, Ticket: &lateBill, NextIn: -1},
+			"CP-1: ticket T-1, revision 1: 1.5 kWh at 0.301234 EUR/kWh, 0.450001 EUR, FINISHED, from 01:00:00 to 01:01:01, revised for a late RECOVERED; before it 1 kWh, 0.3 EUR (+0.150001)",
 		},
 		"a lower one": {
 			application.Corrected{Line: of3, Before: revised, After: billed},
