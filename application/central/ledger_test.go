@@ -22,6 +22,8 @@ type ledger struct {
 	times    map[eventlog.Stream]domain.UnixMillis
 	points   map[domain.PointID]*chargingpoint.Point
 	sessions map[domain.SessionID]*session.Session
+	// schedules are the points' prices that no event says to have taken effect.
+	schedules map[domain.PointID]chargingpoint.Schedule
 	// events are each stream's, in order.
 	events map[eventlog.Stream][]any
 	// tickets are those that the log says were issued, with the digests of their parts.
@@ -42,7 +44,8 @@ func readLedger(t fataler, log eventlog.Log) *ledger {
 	l := &ledger{
 		fataler: t,
 		heads:   map[eventlog.Stream]eventlog.Head{}, times: map[eventlog.Stream]domain.UnixMillis{},
-		points: map[domain.PointID]*chargingpoint.Point{}, sessions: map[domain.SessionID]*session.Session{},
+		schedules: map[domain.PointID]chargingpoint.Schedule{},
+		points:    map[domain.PointID]*chargingpoint.Point{}, sessions: map[domain.SessionID]*session.Session{},
 		events: map[eventlog.Stream][]any{}, tickets: map[string]message.Ticket{}, orders: map[domain.PointID][]domain.Order{},
 	}
 	for c, err := range log.All(background, 0) {
@@ -94,6 +97,7 @@ func (l *ledger) pointEvent(id domain.PointID, at domain.UnixMillis, event charg
 		p = chargingpoint.New(id)
 		l.points[id] = p
 	}
+	l.schedules[id] = l.schedules[id].After(at, event)
 	before := p.LastOrder().Number
 	if err := p.Apply(at, event); err != nil {
 		l.Fatalf("point %s: %v", id, err)
@@ -118,7 +122,12 @@ func (l *ledger) sessionEvent(id domain.SessionID, at domain.UnixMillis, p event
 		l.Fatalf("session %s: %v", id, err)
 	}
 	bill, has := s.Ticket()
-	switch event.(type) {
+	switch e := event.(type) {
+	case session.SupplyAuthorized:
+		if price := l.points[e.Point].PriceAt(at); e.Price != price {
+			l.Fatalf("session %s was granted for %s, the point cost %s", id, e.Price, price)
+		}
+		return
 	case session.TicketIssued:
 		if had {
 			l.Fatalf("session %s has two tickets", id)

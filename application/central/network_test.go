@@ -384,8 +384,15 @@ func (n *network) act() {
 			ID: fmt.Sprint("c-", len(n.topics), n.now), Point: e.point, By: "ops",
 			Action: rapid.SampledFrom([]message.Action{message.ActionStop, message.ActionResume, message.ActionResume, message.ActionStart, message.ActionPrice}).Draw(n.T, "action"),
 		}
-		if c.Action == message.ActionStart {
+		switch c.Action {
+		case message.ActionStart:
 			c.Driver = dan
+		case message.ActionPrice:
+			if rapid.IntRange(0, 2).Draw(n.T, "set") > 0 {
+				price := cheap + domain.MicroEurosPerKWh(rapid.IntRange(0, 3).Draw(n.T, "operator's price"))
+				c.Price = &price
+			}
+			c.From = n.now.Add(time.Duration(rapid.IntRange(-5, 30).Draw(n.T, "from")) * time.Second)
 		}
 		n.send(c)
 	case 16:
@@ -468,6 +475,9 @@ func (n *network) check(ordered bool) {
 	for id, p := range l.points {
 		if held, ok := p.Occupied(); ok {
 			n.Errorf("%s is still held by %+v", id, held)
+		}
+		if due := l.schedules[id]; len(due) > 0 && due[0].From.Add(time.Minute) < n.now {
+			n.Errorf("%s: nobody has noticed %+v", id, due[0])
 		}
 	}
 	// What an Engine said of each session, at most, in a final report.
@@ -552,7 +562,7 @@ func TestANetworkThatComesToRest(t *testing.T) {
 	})
 	// A network in which nothing happens proves nothing.
 	for _, what := range []string{
-		"chargingpoint.PointDisconnected", "chargingpoint.FaultReported", "chargingpoint.TakenOutOfService", "chargingpoint.ReturnedToService",
+		"chargingpoint.PriceTookEffect", "chargingpoint.PointDisconnected", "chargingpoint.FaultReported", "chargingpoint.TakenOutOfService", "chargingpoint.ReturnedToService",
 		"session.MeterValueRecorded", "session.TicketIssued", "session.TicketRevised",
 		string(session.CauseFault), string(session.CauseDisconnected), string(session.CauseStopped), string(session.CauseExpired),
 		string(chargingpoint.RefusedOccupied), string(chargingpoint.RefusedOutOfOrder), string(chargingpoint.RefusedBroken), string(chargingpoint.RefusedDisconnected),
