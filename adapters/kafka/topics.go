@@ -136,6 +136,8 @@ func (t *Transport) ask(ctx context.Context, do func(sarama.Client, sarama.Clust
 			var admin sarama.ClusterAdmin
 			if admin, err = sarama.NewClusterAdminFromClient(l.client); err == nil {
 				err = do(l.client, admin)
+			} else {
+				err = t.explain("", err)
 			}
 		}
 		answer <- err
