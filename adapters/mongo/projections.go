@@ -58,8 +58,9 @@ type Projections struct {
 	// doubts are streams whose document was not stored since one that is not older is there:
 	// whether it is right is to be looked at.
 	doubts map[*kept]bool
-	// drivers wait to be stored.
+	// drivers wait to be stored; known are some that are.
 	drivers map[domain.DriverID]time.Time
+	known   map[domain.DriverID]bool
 	// stale are the streams, and drivers, whose documents can't be stored, and why.
 	stale  map[eventlog.Stream]string
 	mended uint64
@@ -93,7 +94,7 @@ func newProjections(s shelves, c ProjectionsConfig) *Projections {
 	p := &Projections{
 		config: c, shelves: s, logger: cmp.Or(c.Logger, slog.Default()), groups: map[string]*together[replacement]{},
 		folds: map[eventlog.Stream]*kept{}, waits: map[*kept]time.Time{}, doubts: map[*kept]bool{},
-		drivers: map[domain.DriverID]time.Time{}, stale: map[eventlog.Stream]string{},
+		drivers: map[domain.DriverID]time.Time{}, known: map[domain.DriverID]bool{}, stale: map[eventlog.Stream]string{},
 	}
 	for _, collection := range []string{pointsCollection, driversCollection, sessionsCollection} {
 		p.groups[collection] = &together[replacement]{do: func(ctx context.Context, all []replacement) []error {
@@ -142,6 +143,25 @@ type underway struct {
 	outcome <-chan error
 }
 
+// driversKnown bounds the drivers that are known to be stored.
+const driversKnown = 100_000
+
+// knows tells whether a driver's document was stored: it is written once.
+func (p *Projections) knows(id domain.DriverID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[id]
+}
+
+func (p *Projections) know(id domain.DriverID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.known) >= driversKnown {
+		clear(p.known)
+	}
+	p.known[id] = true
+}
+
 // stream is whose document it is.
 func (u *underway) stream() eventlog.Stream {
 	if u.of == nil {
@@ -178,6 +198,9 @@ func (p *Projections) take(ctx context.Context, part central.Part, later bool) (
 		return nil, err
 	}
 	asks := asker(part)
+	if p.knows(asks) {
+		asks = ""
+	}
 	if later {
 		p.wait(k, asks)
 		return nil, nil
@@ -288,6 +311,9 @@ func (p *Projections) noted(s *underway, err error) error {
 		p.isStored(s.stream())
 	}
 	if s.of == nil {
+		if refused == nil {
+			p.know(domain.DriverID(s.id))
+		}
 		return nil
 	}
 	k := s.of

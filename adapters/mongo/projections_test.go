@@ -307,6 +307,19 @@ func TestARefusedRequestLeavesItsDriverOnly(t *testing.T) {
 	}
 }
 
+func TestADriverIsStoredOnce(t *testing.T) {
+	h := newHistory(t, nil)
+	fake := newFake()
+	p := project(h, fake, false, io.Discard)
+	for range 3 {
+		_, publication := h.asks("D-7", "CP-1")
+		must(t, p.Handle(t.Context(), publication))
+	}
+	if fake.writes != 1 || len(fake.documents[driversCollection]) != 1 {
+		t.Errorf("%d writes, stored are %v", fake.writes, fake.all())
+	}
+}
+
 func TestAStoreThatIsAwayFailsATurnUnlessOptional(t *testing.T) {
 	for _, optional := range []bool{false, true} {
 		t.Run(fmt.Sprint("optional ", optional), func(t *testing.T) {

@@ -42,8 +42,6 @@ const (
 	// closedKept is how many closed sessions are kept before they are stored: a revision
 	// mostly comes soon.
 	closedKept = 2 * bulkSize
-	// driversKept is how many drivers are known to be stored.
-	driversKept = 100_000
 )
 
 // Rebuild makes the documents of all streams of a log what the log says, in one pass, and
@@ -210,7 +208,7 @@ func (r *rebuild) asks(id domain.DriverID) {
 	if r.drivers[id] {
 		return
 	}
-	if len(r.drivers) >= driversKept {
+	if len(r.drivers) >= driversKnown {
 		clear(r.drivers)
 	}
 	r.drivers[id] = true
