@@ -104,40 +104,7 @@ const closedKept = 1_000
 // is closed. progress, where it is not nil, is told now and then how far it is, and at the
 // end. Its error is the log's: what it has found until then stands.
 func Verify(ctx context.Context, log Log, codec central.Codec, found func(Finding), progress func(Verified)) (Verified, error) {
-	const every = 1_000
-	v := newVerifier(log, codec, found)
-	if progress == nil {
-		progress = func(Verified) {}
-	}
-	for from := eventlog.Position(1); from != 0; {
-		next := eventlog.Position(0)
-		for commit, err := range log.All(ctx, from) {
-			var damage *eventlog.DamagedError
-			if errors.As(err, &damage) {
-				v.findDamage(damage)
-				if damage.Position >= from {
-					next = damage.Position + 1
-				}
-				break
-			}
-			if err == nil {
-				err = v.take(ctx, commit)
-			}
-			if err != nil {
-				return v.verified(), fmt.Errorf("read the event log: %w", err)
-			}
-			if v.counts.Commits%every == 0 {
-				progress(v.verified())
-			}
-		}
-		from = next
-	}
-	v.flush()
-	if err := ctx.Err(); err != nil {
-		return v.verified(), err
-	}
-	progress(v.verified())
-	return v.verified(), nil
+	return newVerifier(log, codec, found).all(ctx, progress)
 }
 
 // VerifyStream is Verify of one stream: whole, or, where from is greater than 1, of its
@@ -167,10 +134,12 @@ func VerifyStream(ctx context.Context, log Log, codec central.Codec, stream even
 
 // verifier is an audit under way.
 type verifier struct {
-	log    Log
-	codec  central.Codec
-	found  func(Finding)
-	counts Verified
+	log   Log
+	codec central.Codec
+	found func(Finding)
+	// witness is nil where there are no checkpoints.
+	witness *witness
+	counts  Verified
 	// concerned are the streams with findings.
 	concerned map[eventlog.Stream]bool
 	// damage is the last thing that the store could not read: the next may be the same.
@@ -281,9 +250,52 @@ func ofDamage(d *eventlog.DamagedError) Finding {
 	return Finding{Position: d.Position, Where: d.Where, Stream: d.Stream, Reason: fmt.Errorf("%w: %w", eventlog.ErrDamaged, d.Reason)}
 }
 
+// all looks at all commits.
+func (v *verifier) all(ctx context.Context, progress func(Verified)) (Verified, error) {
+	const every = 1_000
+	if progress == nil {
+		progress = func(Verified) {}
+	}
+	for from := eventlog.Position(1); from != 0; {
+		next := eventlog.Position(0)
+		for commit, err := range v.log.All(ctx, from) {
+			var damage *eventlog.DamagedError
+			if errors.As(err, &damage) {
+				v.findDamage(damage)
+				if damage.Position >= from {
+					next = damage.Position + 1
+				}
+				break
+			}
+			if err == nil {
+				err = v.take(ctx, commit)
+			}
+			if err != nil {
+				return v.verified(), fmt.Errorf("read the event log: %w", err)
+			}
+			if v.counts.Commits%every == 0 {
+				progress(v.verified())
+			}
+		}
+		from = next
+	}
+	v.flush()
+	err := ctx.Err()
+	if err == nil && v.witness != nil {
+		err = v.witness.end()
+	}
+	progress(v.verified())
+	return v.verified(), err
+}
+
 // take looks at a commit. Its error is the log's.
 func (v *verifier) take(ctx context.Context, c eventlog.Positioned) error {
 	v.counts.Commits++
+	if v.witness != nil {
+		if err := v.witness.begin(c.At); err != nil {
+			return err
+		}
+	}
 	if len(c.Parts) == 0 {
 		v.find(Finding{Position: c.Position, Commit: c.ID, Reason: fmt.Errorf("%w: it has no parts", ErrCommit)})
 	}
@@ -338,6 +350,9 @@ func (v *verifier) part(ctx context.Context, in eventlog.Positioned, p eventlog.
 		wrong(fmt.Errorf("%w: it is of %s, and the part before it of %s", ErrCommit, in.At, c.at))
 	}
 	c.version, c.hash, c.at = max(c.version, p.Last()), p.Hash, in.At
+	if v.witness != nil {
+		v.witness.part(p, in.At)
+	}
 	envelope, err := v.codec.Decode(p.Body)
 	if err != nil {
 		wrong(fmt.Errorf("%w: %w", ErrUnreadable, err))
