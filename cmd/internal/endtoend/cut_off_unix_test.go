@@ -31,7 +31,7 @@ func TestABrokerThatIsKilledInRunningSuppliesLosesNothing(t *testing.T) {
 	t.Parallel()
 	needsKafka(t)
 	w := newWorld(t)
-	w.isCutOff(killed, w.patient(), nil, func() { w.outages.Store(true); must(t, w.broker.kill()) }, w.restartBroker)
+	w.isCutOff(killed, w.patient(), nil, func() { must(t, w.broker.kill()) }, w.restartBroker)
 }
 
 func TestABrokerThatIsPausedInRunningSuppliesLosesNothing(t *testing.T) {

@@ -105,12 +105,13 @@ func TestACentralThatStartsOutlivesAnOutage(t *testing.T) {
 	c.kill()
 	c.spawn()
 	eventually(t, "Central waits for the dead one to leave the group, or the broker was quicker", func() bool {
-		return strings.Contains(c.output(), "a Central is a member of the group still") || strings.Contains(c.output(), "Central is ready")
+		return strings.Contains(c.output(), "is a member of the group still") || strings.Contains(c.output(), "Central is ready")
 	})
 	w.stopBroker()
 	c.says("Kafka can't be reached")
 	w.restartBroker()
 	c.says("Central is ready")
+	c.says("Kafka is reached again")
 	w.point(c, "CP-001")
 	c.saysOnce()
 }

@@ -97,7 +97,6 @@ func (s *storm) strike() {
 		// An operator, who does not wait.
 		s.operators = append(s.operators, s.run("ev-central", []string{"stop", "resume"}[s.random.IntN(2)], p.id))
 	case n < 13:
-		s.outages.Store(true)
 		killServer("broker", s.broker)
 	case n < 14 && s.database != nil:
 		killServer("database", s.database)

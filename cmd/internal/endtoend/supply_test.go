@@ -58,7 +58,11 @@ func TestASupplyFromRequestToTicketIsExact(t *testing.T) {
 
 func TestOfTwoHundredDriversAtTheSameInstantOneIsGranted(t *testing.T) {
 	t.Parallel()
-	const drivers, rounds = 200, 10
+	const drivers = 200
+	rounds := 10
+	if realServers() {
+		rounds = 2 // each answer is durable
+	}
 	w := newWorld(t)
 	c := w.central()
 	w.listen("ev.supply.auth", "ev.supply.start")

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"evcharging/adapters/broker"
 	"evcharging/adapters/eventjson"
@@ -75,8 +76,6 @@ type world struct {
 	client *kafka.Client
 	// database has the log of the world's Centrals; nil until one needs it, and where they embed theirs.
 	database server
-	// outages tells that the broker was stopped: readers may have noticed.
-	outages atomic.Bool
 
 	mu    sync.Mutex
 	heard []record
@@ -148,7 +147,6 @@ func (w *world) log() []string {
 // stopBroker stops the broker; what it has acknowledged is kept.
 func (w *world) stopBroker() {
 	w.t.Helper()
-	w.outages.Store(true)
 	must(w.t, w.broker.stop())
 }
 
@@ -173,7 +171,6 @@ func (w *world) starts(s server) {
 // pauseBroker has the broker hang until resumeBroker.
 func (w *world) pauseBroker() {
 	w.t.Helper()
-	w.outages.Store(true)
 	must(w.t, w.broker.pause())
 }
 
@@ -507,49 +504,38 @@ func (w *world) produce(messages ...kafka.Message) {
 	}
 }
 
-// listen reads topics from their beginning, with a client that is not ours, until the test ends.
+// listen reads topics from their beginning, with a client that is not ours, until the test
+// ends. Over an outage it goes on where it was.
 func (w *world) listen(topics ...string) {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var readers sync.WaitGroup
-	w.t.Cleanup(func() {
-		cancel()
-		readers.Wait()
-	})
-	var metadata *kafka.MetadataResponse
 	eventually(w.t, fmt.Sprint("the topics are there: ", topics), func() bool { // the client remembers for a while what is there
-		var err error
-		metadata, err = w.client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
+		metadata, err := w.client.Metadata(w.t.Context(), &kafka.MetadataRequest{Topics: topics})
 		return err == nil && !slices.ContainsFunc(metadata.Topics, func(t kafka.Topic) bool { return t.Error != nil })
 	})
-	for _, topic := range metadata.Topics {
-		for _, partition := range topic.Partitions {
-			reader := kafka.NewReader(kafka.ReaderConfig{
-				Brokers: []string{w.kafka}, Topic: topic.Name, Partition: partition.ID, MaxWait: time.Second,
-			})
-			readers.Go(func() {
-				defer reader.Close()
-				for {
-					m, err := reader.ReadMessage(ctx)
-					if err != nil {
-						var refused kafka.Error // a topic that was just made may have no leader yet
-						if ctx.Err() == nil && (w.outages.Load() || errors.As(err, &refused) && refused.Temporary()) {
-							continue // the reader goes on by itself
-						}
-						if !errors.Is(err, context.Canceled) {
-							w.t.Error("read:", err)
-						}
-						return
-					}
-					w.hear(m)
-				}
-			})
+	listener, err := kgo.NewClient(
+		kgo.SeedBrokers(w.kafka), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(time.Second), kgo.MetadataMinAge(100*time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
+	)
+	must(w.t, err)
+	var listening sync.WaitGroup
+	w.t.Cleanup(func() {
+		listener.Close()
+		listening.Wait()
+	})
+	listening.Go(func() {
+		for {
+			fetches := listener.PollFetches(context.Background())
+			if fetches.IsClientClosed() {
+				return
+			}
+			fetches.EachRecord(w.hear)
 		}
-	}
+	})
 }
 
-func (w *world) hear(m kafka.Message) {
-	r := record{m.Topic, m.Partition, m.Offset, string(m.Key), map[string]string{}, m.Value, m.Time}
+func (w *world) hear(m *kgo.Record) {
+	r := record{m.Topic, int(m.Partition), m.Offset, string(m.Key), map[string]string{}, m.Value, m.Timestamp}
 	for _, h := range m.Headers {
 		r.Headers[h.Key] = string(h.Value)
 	}
