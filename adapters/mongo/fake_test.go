@@ -40,6 +40,13 @@ func (f *fakeShelves) setAway(away bool) {
 	f.away = away
 }
 
+// fail says what fails from now on.
+func (f *fakeShelves) fail(away bool, unknown int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away, f.unknown = away, unknown
+}
+
 func (f *fakeShelves) replace(ctx context.Context, collection string, documents []replacement) []error {
 	if f.before != nil {
 		f.before()

@@ -31,6 +31,12 @@ func running(t *testing.T, p *Projections) (stop func()) {
 	}
 }
 
+// pass lets virtual time pass, and all that happens meanwhile end.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestSamplesAreStoredWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, s := supplying(t)
@@ -40,7 +46,7 @@ func TestSamplesAreStoredWithinASecond(t *testing.T) {
 		for n := range int64(5) {
 			h.now += 1_000
 			must(t, p.Handle(t.Context(), h.reports(s, 2+n, domain.MilliwattHours(2_000+n), h.now)))
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if got := energyOf(fake, s); got != 2_000+n {
 				t.Errorf("a second later it has %d", got)
 			}
@@ -64,7 +70,7 @@ func TestRunEndsWhileTheStoreIsAway(t *testing.T) {
 		fake.setAway(true)
 		h.now += 1_000
 		must(t, p.Handle(t.Context(), h.reports(s, 2, 2_000, h.now)))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		stop()
 		if lines.count("wait for MongoDB") != 1 || lines.count("not all projections are stored") != 1 {
 			t.Errorf("said was %q", lines.lines)
@@ -113,7 +119,7 @@ func TestSweepsMendDocumentsOfOpenStreams(t *testing.T) {
 		right("at the start")
 
 		spoiled()
-		time.Sleep(sweepEvery + time.Second)
+		pass(sweepEvery + time.Second)
 		right("30 s later")
 		if got := p.Stats().Mended; got != 2+3 { // at the start a missing one may be on its way
 			t.Errorf("%d are counted as mended", got)
@@ -122,11 +128,11 @@ func TestSweepsMendDocumentsOfOpenStreams(t *testing.T) {
 		fake.setAway(true)
 		h.now += 1_000
 		must(t, p.Handle(t.Context(), h.reports(s, 2, 2_000, h.now)))
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		want = rebuiltFrom(t, h)
 		spoiled()
 		fake.setAway(false)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		right("after an outage")
 		stop()
 	})
@@ -142,7 +148,7 @@ func TestSweepsTakeInWhatADeadCentralStored(t *testing.T) {
 		stop := running(t, p)
 		h.now += 1_000
 		h.reports(s, 2, 2_000, h.now)
-		time.Sleep(sweepEvery + time.Second)
+		pass(sweepEvery + time.Second)
 		if got := energyOf(fake, s); got != 2_000 {
 			t.Errorf("it has %d", got)
 		}
@@ -163,7 +169,7 @@ func TestADocumentThatLooksNewerThanItsLastWordIsMended(t *testing.T) {
 		fake.change(sessionsCollection, string(s.ID()), ahead)
 		h.now += 1_000
 		must(t, p.Handle(t.Context(), h.done(s, 5_000)))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		sameDocuments(t, fake, rebuiltFrom(t, h))
 		if len(p.doubts) > 0 || p.folds[central.SessionStream(s.ID())] != nil {
 			t.Error("it is still kept")
@@ -193,7 +199,7 @@ func TestALogThatIsAwayIsSaidOnce(t *testing.T) {
 		h.log.setAway(errAway)
 		fake := newFake()
 		stop := running(t, project(h, fake, false, &lines))
-		time.Sleep(time.Minute - time.Second)
+		pass(time.Minute - time.Second)
 		if lines.count("can't be compared") != 1 || len(lines.lines) != 1 {
 			t.Errorf("said was %q", lines.lines)
 		}
@@ -201,7 +207,7 @@ func TestALogThatIsAwayIsSaidOnce(t *testing.T) {
 			t.Errorf("it was tried %d times", tried)
 		}
 		h.log.setAway(nil)
-		time.Sleep(sweepAgain + time.Second)
+		pass(sweepAgain + time.Second)
 		sameDocuments(t, fake, rebuiltFrom(t, h))
 		if lines.count("compared with the event log again") != 1 {
 			t.Errorf("said was %q", lines.lines)
@@ -295,21 +301,21 @@ func TestSessionsThatClosedDuringAnOutageAreStoredAfterARestart(t *testing.T) {
 		for n := range 3 {
 			supply(n)
 		}
-		time.Sleep(3 * sweepEvery)
+		pass(3 * sweepEvery)
 		if end, _ := h.log.End(t.Context()); fake.reached.Position != end {
 			t.Errorf("%d of %d commits are noted as stored", fake.reached.Position, end)
 		}
 		fake.setAway(true)
 		for n := 3; n < 6; n++ {
 			supply(n)
-			time.Sleep(2 * sweepEvery)
+			pass(2 * sweepEvery)
 		}
 		stop()
 		fake.setAway(false)
 
 		before := h.log.reads
 		stop = running(t, project(h, fake, true, io.Discard))
-		time.Sleep(3 * sweepEvery)
+		pass(3 * sweepEvery)
 		sameDocuments(t, fake, rebuiltFrom(t, h))
 		if reads := h.log.reads - before; reads > 1+6 {
 			t.Errorf("the start read %d streams", reads)
