@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -206,6 +207,33 @@ func TestEveryEventIsHeld(t *testing.T) {
 		if !slices.Contains(held, name) {
 			t.Errorf("no vector holds %s: is it in the table?", name)
 		}
+	}
+}
+
+// What was ever written stays readable only as long as something was kept that holds it.
+func TestEveryVersionIsInALog(t *testing.T) {
+	logs, err := filepath.Glob("testdata/logs/*.jsonl")
+	if err != nil || len(logs) < 2 {
+		t.Fatalf("%v, %v", logs, err)
+	}
+	written := map[string]bool{}
+	for _, log := range logs {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range regexp.MustCompile(`"type":"(\w+)","v":(\d+)`).FindAllSubmatch(text, -1) {
+			written[fmt.Sprintf("%s %s", found[1], found[2])] = true
+		}
+	}
+	for _, name := range eventjson.Names() {
+		if !written[name] {
+			t.Errorf("no log in testdata/logs has %s", name)
+		}
+		delete(written, name)
+	}
+	for name := range written {
+		t.Errorf("%s is not in the table", name)
 	}
 }
 

@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"encoding/hex"
+	"iter"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -238,6 +239,30 @@ func revisionOf(e session.TicketRevised, before session.Ticket, part central.Par
 		AmountBefore: micro(e.AmountBefore), AmountAfter: micro(e.AmountAfter), Difference: micro(e.AmountDifference),
 		Digest: hex.EncodeToString(part.Hash[:]),
 	}
+}
+
+// Document is a stream's document as text (MongoDB's extended JSON), folded from all of the
+// stream's parts in their order; empty where the stream has none. eventlog.ErrDamaged where
+// they can't be folded, else the error that the parts end with.
+func Document(stream eventlog.Stream, parts iter.Seq2[central.Part, error]) (string, error) {
+	f, err := newFold(stream)
+	if err != nil {
+		return "", err
+	}
+	for part, err := range parts {
+		if err == nil {
+			err = f.apply(part)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	d, ok, err := f.document()
+	if err != nil || !ok {
+		return "", err
+	}
+	text, err := bson.MarshalExtJSONIndent(d.body, false, false, "", "  ")
+	return string(text), err
 }
 
 // projection is a document as it is to be stored.

@@ -280,6 +280,22 @@ func busy(t testing.TB) []moment {
 	say(106, message.Done{Session: "none", Point: cp1, Driver: dan})
 	say(107, control("c-6", message.ActionStop))
 	say(108, at2(control("c-7", message.ActionStop)))
+	// Prices ahead of time: one that counts before anybody notices, one that is replaced.
+	say(109, control("c-8", message.ActionResume))
+	say(110, health(message.HealthOK))
+	say(110, priceFrom("c-9", price, seconds(113)))
+	say(111, priceFrom("c-10", price+1, seconds(120)))
+	back := control("c-11", message.ActionPrice)
+	back.From = seconds(118)
+	say(112, back)
+	say(113, request(dan, "r-7"))
+	sixth := session.IDFor(cp1, dan, "r-7")
+	say(114, priceDeadline(seconds(113)))
+	say(114, sample(sixth, 1, 1000, seconds(114)))
+	say(118, priceDeadline(seconds(118)))
+	say(119, done(sixth, 2000, message.DoneFinished, seconds(119)))
+	say(120, priceDeadline(seconds(120))) // it was replaced
+	say(121, done(sixth, 2500, message.DoneRecovered, seconds(119)))
 	return all
 }
 
@@ -331,7 +347,7 @@ func TestACrashAtAnyPointOfABusyHistory(t *testing.T) {
 	without.core.Log = without.log
 	ledger.checkReplay(without.core, without.lane)
 	wantStored, wantTold := storedBy(t, without.log), told(without.faults.sent)
-	if len(ledger.sessions) != 5 || without.faults.steps < 150 {
+	if len(ledger.sessions) != 6 || without.faults.steps < 150 {
 		t.Fatalf("the history has %d sessions and %d steps", len(ledger.sessions), without.faults.steps)
 	}
 

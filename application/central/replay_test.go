@@ -2,6 +2,8 @@ package central_test
 
 import (
 	"bufio"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,8 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"evcharging/adapters/jsonl"
+	"evcharging/application/audit"
+	"evcharging/application/message"
 	"evcharging/domain/chargingpoint"
 	"evcharging/domain/session"
 )
@@ -27,6 +32,12 @@ func summary(l *ledger) string {
 		order := p.LastOrder()
 		all = append(all, fmt.Sprintf("point %s %s %q %s order %d %s %s updated %s",
 			id, p.State(), r.Location, p.Price(), order.Number, order.Kind, order.Session, p.UpdatedAt()))
+		if by := p.PriceChange(); by.DecidedAt != 0 {
+			all = append(all, fmt.Sprintf("point %s price %+v", id, by))
+		}
+		for _, c := range p.Scheduled() {
+			all = append(all, fmt.Sprintf("point %s scheduled %+v", id, c))
+		}
 	}
 	for id, s := range l.sessions {
 		bill, _ := s.Ticket()
@@ -34,6 +45,10 @@ func summary(l *ledger) string {
 		all = append(all, fmt.Sprintf("session %s %s %+v %s cause %q ignored %+v last %d %s ticket %s %d %s kWh %s EUR at %s, %q from %s to %s",
 			id, s.Status(), s.Request(), s.Refusal(), s.Cause(), s.Ignored(), last.Seq, last.Energy,
 			bill.ID, bill.Revision, bill.Energy, bill.Amount, bill.Price, bill.Reason, bill.StartedAt, bill.EndedAt))
+		for _, r := range s.Revisions() {
+			all = append(all, fmt.Sprintf("session %s revision %d at %s for %q: %s kWh %s EUR until %s, before it %s kWh %s EUR until %s, %s EUR more",
+				id, r.After.Revision, r.At, r.Reason, r.After.Energy, r.After.Amount, r.After.EndedAt, r.Before.Energy, r.Before.Amount, r.Before.EndedAt, r.Difference()))
+		}
 	}
 	slices.Sort(all)
 	return strings.Join(all, "\n") + "\n"
@@ -71,6 +86,13 @@ func TestOldLogsReplay(t *testing.T) {
 			}
 			l := readLedger(t, w.log)
 			l.checkReplay(w.central)
+			verifies := func() {
+				t.Helper()
+				if _, err := audit.Verify(t.Context(), w.log, w.central.Codec, func(f audit.Finding) { t.Error(f) }, nil); err != nil {
+					t.Error(err)
+				}
+			}
+			verifies() // each ticket follows from its events
 			for _, events := range l.events {
 				for _, e := range events {
 					seen[reflect.TypeOf(e)] = true
@@ -88,6 +110,7 @@ func TestOldLogsReplay(t *testing.T) {
 				w.given(now, m)
 			}
 			readLedger(t, w.log)
+			verifies()
 		})
 	}
 	for _, event := range everyEvent {
@@ -97,11 +120,79 @@ func TestOldLogsReplay(t *testing.T) {
 	}
 }
 
+var write = flag.String("write", "", "write what TestALogOfEverything does as testdata of this name, such as v3")
+
+// everything is a history with every kind of event: that of the busiest day, and what it lacks.
+func everything(t testing.TB) []moment {
+	all := busy(t)
+	last := all[len(all)-1].now
+	w := newWorld(t)
+	for _, m := range all { // records go on where that history ends
+		w.offsets[m.received.Source.Topic] = max(w.offsets[m.received.Source.Topic], m.received.Source.Offset)
+	}
+	say := func(second int, sentAt time.Duration, m message.Message) {
+		at := last.Add(time.Duration(second) * time.Second)
+		all = append(all, moment{at, w.record(at.Add(-sentAt), m)})
+	}
+	longer := health(message.HealthOK)
+	longer.LeaseSeconds = 60
+	say(1, 0, longer)
+	say(2, time.Minute, request(dan, "")) // its driver has left
+	say(3, 0, priceFrom("c-20", cheap+5, last.Add(time.Hour)))
+	say(4, 0, request(dan, "r-20"))
+	running := session.IDFor(cp1, dan, "r-20")
+	say(5, 0, sample(running, 1, 4, last.Add(5*time.Second)))
+	say(6, 0, sample(running, 2, 3, last.Add(6*time.Second))) // with less
+	say(7, 0, health(message.HealthKO))
+	return all
+}
+
+// With -write it makes the log that a new version adds to testdata:
+//
+//	go test ./application/central -run TestALogOfEverything -args -write v3
+func TestALogOfEverything(t *testing.T) {
+	p := newPlay(-1)
+	p.all(t, everything(t))
+	l, seen := readLedger(t, p.log), map[reflect.Type]bool{}
+	for _, events := range l.events {
+		for _, e := range events {
+			seen[reflect.TypeOf(e)] = true
+		}
+	}
+	for _, event := range everyEvent {
+		if !seen[reflect.TypeOf(event)] {
+			t.Errorf("it has no %T", event)
+		}
+	}
+	if *write == "" || t.Failed() {
+		return
+	}
+	var text []byte
+	for c, err := range p.log.All(t.Context(), 1) {
+		line, encoding := jsonl.Encode(c)
+		if err != nil || encoding != nil {
+			t.Fatal(err, encoding)
+		}
+		text = append(text, line...)
+	}
+	for name, content := range map[string][]byte{*write + ".jsonl": text, *write + ".txt": []byte(summary(l))} {
+		file, err := os.OpenFile(filepath.Join(logs, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // a log is never changed
+		if err == nil {
+			_, err = file.Write(content)
+			err = errors.Join(err, file.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // everyEvent is an event of each kind. That none is missing is held by the codec's tests.
 var everyEvent = []any{
 	chargingpoint.PointRegistered{},
 	chargingpoint.PriceSet{},
 	chargingpoint.PriceHandedBack{},
+	chargingpoint.PriceTookEffect{},
 	chargingpoint.PointConnected{},
 	chargingpoint.LeaseChanged{},
 	chargingpoint.PointDisconnected{},
