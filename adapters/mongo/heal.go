@@ -256,7 +256,7 @@ func (p *Projections) sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the open streams of the event log: %w", err)
 	}
-	p.forget(open)
+	p.forgetOthers(open)
 	mended, asking := 0, map[domain.DriverID]bool{}
 	for some := range slices.Chunk(open, bulkSize) {
 		n, err := p.sweepSome(ctx, some, asking)
@@ -289,8 +289,8 @@ func (p *Projections) isMended(documents int) {
 	p.mended += uint64(documents)
 }
 
-// forget drops the folds of streams that are not open and don't wait.
-func (p *Projections) forget(open []eventlog.Stream) {
+// forgetOthers drops the folds of streams that are not open and don't wait.
+func (p *Projections) forgetOthers(open []eventlog.Stream) {
 	is := make(map[eventlog.Stream]bool, len(open))
 	for _, stream := range open {
 		is[stream] = true

@@ -283,13 +283,19 @@ func (p *Projections) wait(k *kept, asked domain.DriverID) {
 
 // drop forgets a stream that nothing more is awaited of. Its lock is held.
 func (p *Projections) drop(k *kept) {
-	if k.fold != nil && !k.fold.closed() {
-		return
+	if k.fold == nil || k.fold.closed() {
+		p.forget(k)
 	}
+}
+
+// forget forgets a stream. Its lock is held.
+func (p *Projections) forget(k *kept) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k.dropped = true
-	delete(p.folds, k.stream)
+	if !k.dropped {
+		k.dropped = true
+		delete(p.folds, k.stream)
+	}
 	delete(p.waits, k)
 	delete(p.doubts, k)
 }
@@ -374,12 +380,7 @@ func (p *Projections) isStored(stream eventlog.Stream) {
 // damaged notes a stream that can't be read. Its lock is held.
 func (p *Projections) damaged(k *kept, err error) {
 	p.isStale(k.stream, staleDamaged, err)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	k.dropped = true
-	delete(p.folds, k.stream)
-	delete(p.waits, k)
-	delete(p.doubts, k)
+	p.forget(k)
 }
 
 // flush stores what waits and is known, and the drivers that wait.
