@@ -107,8 +107,8 @@ func (r *resume) Run(ctx context.Context, p *program.Process, c *commandLine) er
 
 type price struct {
 	target
-	Price string `arg:"" name:"eur" help:"EUR per kWh for supplies granted from now on, or 'auto': the point's own."`
-	From  string `placeholder:"TIME" help:"From when it counts, if not from now on: RFC 3339, or a time of this machine such as 2026-12-01T00:00. It replaces what was scheduled for that time or later."`
+	Price string            `arg:"" name:"eur" help:"EUR per kWh for supplies granted from now on, or 'auto': the point's own."`
+	From  domain.UnixMillis `placeholder:"TIME" help:"From when it counts, if not from now on: RFC 3339, or a time of this machine such as 2026-12-01T00:00. It replaces what was scheduled for that time or later."`
 }
 
 // Run sets prices.

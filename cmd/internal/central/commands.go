@@ -11,6 +11,7 @@ import (
 	"evcharging/adapters/kafka"
 	"evcharging/application/message"
 	"evcharging/application/network"
+	"evcharging/cmd/internal/program"
 	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
 )
@@ -49,9 +50,12 @@ func (n *Node) Commands() []console.Command {
 			},
 			Help: "sets a point's price in EUR per kWh, now or from a time on; auto hands it back to the point",
 			Run: func(ctx context.Context, call console.Call) (string, error) {
-				from := ""
+				var from domain.UnixMillis
+				var err error
 				if later := call.Args[2:]; len(later) == 2 && later[0] == "from" {
-					from = later[1]
+					if from, err = program.ParseInstant(later[1]); err != nil {
+						return "", err
+					}
 				} else if len(later) > 0 {
 					return "", errPriceTyped
 				}
@@ -116,7 +120,7 @@ func Describe(asked message.Control, answer message.Message) string {
 			if asked.Price != nil {
 				price = network.Price(*asked.Price) + " EUR/kWh"
 			}
-			text += fmt.Sprintf("; from %s on %s", asked.From.Time().Local().Format("2006-01-02 15:04:05 MST"), price)
+			text += fmt.Sprintf("; from %s on %s", program.FormatInstant(asked.From), price)
 		}
 		return text
 	case message.Answer:

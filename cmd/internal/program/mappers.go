@@ -23,6 +23,7 @@ func mappers() []kong.Option {
 		kong.TypeMapper(reflect.TypeFor[domain.PointID](), text(parseID[domain.PointID])),
 		kong.TypeMapper(reflect.TypeFor[domain.DriverID](), text(parseID[domain.DriverID])),
 		kong.TypeMapper(reflect.TypeFor[domain.MicroEurosPerKWh](), text(parsePrice)),
+		kong.TypeMapper(reflect.TypeFor[domain.UnixMillis](), text(ParseInstant)),
 		kong.TypeMapper(reflect.TypeFor[slog.Level](), text(parseLevel)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), bounded(parseDuration, 0, 24*time.Hour)),
 		kong.TypeMapper(reflect.TypeFor[int](), bounded(parseInt, 0, math.MaxInt32)),
