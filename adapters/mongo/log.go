@@ -6,6 +6,8 @@ import (
 	"iter"
 	"sync/atomic"
 
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
 	"evcharging/application/eventlog"
 )
 
@@ -64,7 +66,7 @@ func (l *Log) explain(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case l.closed.Load():
+	case l.closed.Load(), errors.Is(err, mongo.ErrClientDisconnected):
 		return eventlog.ErrClosed
 	}
 	return l.store.explain(err)
