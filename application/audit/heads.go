@@ -117,12 +117,12 @@ func (t Tree) Root() tlog.Hash {
 	return root
 }
 
-// prove gives what shows that a leaf is in a tree: that of a record, whose leaf number i from
-// 0 among its heads it is.
-func (r Record) prove(i int) (tlog.RecordProof, error) {
+// Inclusion gives the place of the record's head number i, from 0, among the leaves of its
+// checkpoint's tree, and what shows that it is there.
+func (r Record) Inclusion(i int) (leaf int64, path tlog.RecordProof, err error) {
 	tree, err := TreeOf(r.Before, r.Peaks)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	hashes := map[int64]tlog.Hash{}
 	made := func(index int64, hash tlog.Hash) { hashes[index] = hash }
@@ -132,11 +132,13 @@ func (r Record) prove(i int) (tlog.RecordProof, error) {
 		at += 1 << level
 	}
 	tree = tree.with(r.Heads, made)
-	return tlog.ProveRecord(tree.Size(), r.Before+int64(i), tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+	leaf = r.Before + int64(i)
+	path, err = tlog.ProveRecord(tree.Size(), leaf, tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		found := make([]tlog.Hash, len(indexes))
 		for i, index := range indexes {
 			found[i] = hashes[index]
 		}
 		return found, nil
 	}))
+	return leaf, path, err
 }

@@ -76,9 +76,22 @@ func (o *outside) sign(commits []eventlog.Commit, last int) {
 }
 
 func (o *outside) checkpoints(name string) audit.Checkpoints {
-	text := slices.Clone(o.text)
+	type read struct {
+		record audit.Record
+		err    error
+	}
+	var all []read
+	for record, err := range audit.Records(bytes.NewReader(o.text)) {
+		all = append(all, read{record, err})
+	}
 	return audit.Checkpoints{Name: name, Records: func(context.Context) iter.Seq2[audit.Record, error] {
-		return audit.Records(bytes.NewReader(text))
+		return func(yield func(audit.Record, error) bool) {
+			for _, r := range all {
+				if !yield(r.record, r.err) {
+					return
+				}
+			}
+		}
 	}}
 }
 

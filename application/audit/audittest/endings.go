@@ -18,8 +18,9 @@ type Supply struct {
 	// Energy in kWh, Price in EUR/kWh and Amount in EUR are the bill's as it stands, computed by
 	// hand, and Formula the line of the computation. All are empty where there is no bill.
 	Energy, Price, Amount, Formula string
-	Reason                         string
-	Revisions                      int
+	// From says which report the energy is from.
+	From, Reason string
+	Revisions    int
 	// NotNewer and RunsBackwards are how many samples were ignored up to the close. Gaps are
 	// the numbers that are missing among the samples', as from-to.
 	NotNewer, RunsBackwards int
@@ -39,6 +40,8 @@ type supply struct {
 	id     domain.SessionID
 	point  domain.PointID
 	driver domain.DriverID
+	// more is added to each energy that is not 0.
+	more mWh
 }
 
 // mWh are milliwatt-hours: 1,000,000 are a kWh.
@@ -47,7 +50,8 @@ type mWh = domain.MilliwattHours
 var endings = []ending{
 	{
 		Supply: Supply{
-			Name: "finished", Status: session.Closed, Reason: "FINISHED",
+			Name: "finished", Status: session.Closed, From: "the final report",
+			Reason: "FINISHED",
 			Energy: "0.35", Price: "0.3", Amount: "0.105", Formula: "0.35 kWh × 0.3 EUR/kWh = 0.105 EUR",
 		},
 		price: 300_000,
@@ -61,7 +65,8 @@ var endings = []ending{
 	{
 		// 1,234,567 mWh × 333,333 µEUR/kWh = 411,521,921,811 → 411,521.921811 µEUR
 		Supply: Supply{
-			Name: "unplugged, rounded up", Status: session.Closed, Reason: "UNPLUGGED",
+			Name: "unplugged, rounded up", Status: session.Closed, From: "the final report",
+			Reason: "UNPLUGGED",
 			Energy: "1.234567", Price: "0.333333", Amount: "0.411522", Formula: "1.234567 kWh × 0.333333 EUR/kWh = 0.411521921811 EUR, rounded half up: 0.411522 EUR",
 		},
 		price: 333_333,
@@ -73,7 +78,8 @@ var endings = []ending{
 	{
 		// 500,000 mWh × 1 µEUR/kWh = half a µEUR, which is rounded up.
 		Supply: Supply{
-			Name: "finished, half a micro-euro", Status: session.Closed, Reason: "FINISHED",
+			Name: "finished, half a micro-euro", Status: session.Closed, From: "the final report",
+			Reason: "FINISHED",
 			Energy: "0.5", Price: "0.000001", Amount: "0.000001", Formula: "0.5 kWh × 0.000001 EUR/kWh = 0.0000005 EUR, rounded half up: 0.000001 EUR",
 		},
 		price: 1,
@@ -81,7 +87,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "stopped by Central", Status: session.Closed, Reason: "STOP_BY_CENTRAL",
+			Name: "stopped by Central", Status: session.Closed, From: "the final report",
+			Reason: "STOP_BY_CENTRAL",
 			Energy: "2", Price: "0.25", Amount: "0.5", Formula: "2 kWh × 0.25 EUR/kWh = 0.5 EUR",
 		},
 		price: 250_000,
@@ -94,7 +101,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "ended by a fault", Status: session.Closed, Reason: "KO",
+			Name: "ended by a fault", Status: session.Closed, From: "the final report",
+			Reason: "KO",
 			Energy: "3.3", Price: "0.3", Amount: "0.99", Formula: "3.3 kWh × 0.3 EUR/kWh = 0.99 EUR",
 		},
 		price: 300_000,
@@ -108,7 +116,8 @@ var endings = []ending{
 	{
 		// Central's cause stands before the Engine's reason.
 		Supply: Supply{
-			Name: "disconnected, and reported all the same", Status: session.Closed, Reason: "DISCONNECTED",
+			Name: "disconnected, and reported all the same", Status: session.Closed, From: "the final report",
+			Reason: "DISCONNECTED",
 			Energy: "4", Price: "0.3", Amount: "1.2", Formula: "4 kWh × 0.3 EUR/kWh = 1.2 EUR",
 		},
 		price: 300_000,
@@ -122,7 +131,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "never taken up", Status: session.Closed, Reason: "EXPIRED",
+			Name: "never taken up", Status: session.Closed, From: "none: the supply was never taken up",
+			Reason: "EXPIRED",
 			Energy: "0", Price: "0.3", Amount: "0", Formula: "0 kWh × 0.3 EUR/kWh = 0 EUR",
 		},
 		price: 300_000,
@@ -130,7 +140,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "silent, billed on the last report", Status: session.Closed, Reason: "DISCONNECTED",
+			Name: "silent, billed on the last report", Status: session.Closed, From: "the last sample, for no final report came",
+			Reason: "DISCONNECTED",
 			Energy: "5.5", Price: "0.42", Amount: "2.31", Formula: "5.5 kWh × 0.42 EUR/kWh = 2.31 EUR",
 		},
 		price: 420_000,
@@ -143,7 +154,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "refused by its Engine", Status: session.Closed, Reason: "REFUSED",
+			Name: "refused by its Engine", Status: session.Closed, From: "the final report",
+			Reason: "REFUSED",
 			Energy: "0", Price: "0.3", Amount: "0", Formula: "0 kWh × 0.3 EUR/kWh = 0 EUR",
 		},
 		price: 300_000,
@@ -151,7 +163,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "recovered by its Engine", Status: session.Closed, Reason: "RECOVERED",
+			Name: "recovered by its Engine", Status: session.Closed, From: "the final report",
+			Reason: "RECOVERED",
 			Energy: "6.25", Price: "0.3", Amount: "1.875", Formula: "6.25 kWh × 0.3 EUR/kWh = 1.875 EUR",
 		},
 		price: 300_000,
@@ -162,7 +175,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "revised twice", Status: session.Closed, Reason: "DISCONNECTED", Revisions: 2,
+			Name: "revised twice", Status: session.Closed, From: "a final report that came after the close",
+			Reason: "DISCONNECTED", Revisions: 2,
 			Energy: "8.5", Price: "0.3", Amount: "2.55", Formula: "8.5 kWh × 0.3 EUR/kWh = 2.55 EUR",
 		},
 		price: 300_000,
@@ -181,7 +195,8 @@ var endings = []ending{
 	{
 		// 1 EUR at 0.30 EUR/kWh is 3.333333 kWh, which cost 0.9999999 EUR.
 		Supply: Supply{
-			Name: "reported in euros alone", Status: session.Closed, Reason: "STOP_BY_CENTRAL",
+			Name: "reported in euros alone", Status: session.Closed, From: "the last sample, for no final report came: the 1 EUR that it reported, divided by the price",
+			Reason: "STOP_BY_CENTRAL",
 			Energy: "3.333333", Price: "0.3", Amount: "1", Formula: "3.333333 kWh × 0.3 EUR/kWh = 0.9999999 EUR, rounded half up: 1 EUR",
 		},
 		price: 300_000,
@@ -195,7 +210,8 @@ var endings = []ending{
 	{
 		// The greatest energy that was measured counts, not the final report's.
 		Supply: Supply{
-			Name: "late samples, lost ones, a final report of less", Status: session.Closed, Reason: "FINISHED",
+			Name: "late samples, lost ones, a final report of less", Status: session.Closed, From: "the greatest that a sample measured; the final report says 0.65 kWh",
+			Reason: "FINISHED",
 			Energy: "0.7", Price: "0.3", Amount: "0.21", Formula: "0.7 kWh × 0.3 EUR/kWh = 0.21 EUR",
 			NotNewer: 2, RunsBackwards: 1, Gaps: []string{"1", "4-5", "7"},
 		},
@@ -213,7 +229,8 @@ var endings = []ending{
 	},
 	{
 		Supply: Supply{
-			Name: "free of charge", Status: session.Closed, Reason: "FINISHED",
+			Name: "free of charge", Status: session.Closed, From: "the final report",
+			Reason: "FINISHED",
 			Energy: "9", Price: "0", Amount: "0", Formula: "9 kWh × 0 EUR/kWh = 0 EUR",
 		},
 		price: 0,
@@ -248,6 +265,25 @@ func Endings(n *Network) []Supply {
 	return append(all, Supply{Name: "refused", Status: session.Refused, Session: session.IDFor(last, "D-99", "R-99")})
 }
 
+// Many has a network take so many supplies with a bill, of every ending in turn, at points
+// and prices and of energies as choose, which gives a number below n, says.
+func Many(n *Network, supplies int, choose func(n int) int) []domain.SessionID {
+	n.Helper()
+	var all []domain.SessionID
+	for i := 0; len(all) < supplies; i++ {
+		e := endings[i%len(endings)]
+		if e.Status != session.Closed {
+			continue
+		}
+		s := n.grant(domain.PointID(fmt.Sprintf("P%d", i)), domain.DriverID(fmt.Sprintf("D%d", i)), domain.MicroEurosPerKWh(choose(1_000_000)))
+		s.more = mWh(choose(9_000_000))
+		e.goes(s)
+		all = append(all, s.id)
+		n.Wait(time.Duration(choose(60_000)) * time.Millisecond)
+	}
+	return all
+}
+
 // grant registers a point and has a driver granted a supply there.
 func (n *Network) grant(point domain.PointID, driver domain.DriverID, price domain.MicroEurosPerKWh) *supply {
 	n.Helper()
@@ -257,11 +293,12 @@ func (n *Network) grant(point domain.PointID, driver domain.DriverID, price doma
 	n.Wait(time.Second)
 	request := domain.RequestID("R-" + string(driver))
 	n.Take(message.Request{Driver: driver, Point: point, ID: request, Origin: message.OriginDriver})
-	return &supply{n, session.IDFor(point, driver, request), point, driver}
+	return &supply{Network: n, id: session.IDFor(point, driver, request), point: point, driver: driver}
 }
 
 func (s *supply) sample(seq int64, energy mWh) {
 	s.Helper()
+	energy += s.more
 	s.Wait(time.Second)
 	s.Take(message.MeterValue{
 		Session: s.id, Point: s.point, Driver: s.driver, Power: 7_400, Seq: seq, Energy: &energy,
@@ -271,6 +308,9 @@ func (s *supply) sample(seq int64, energy mWh) {
 
 func (s *supply) done(energy mWh, reason message.DoneReason) {
 	s.Helper()
+	if energy != 0 {
+		energy += s.more
+	}
 	s.Wait(time.Second)
 	s.Take(message.Done{Session: s.id, Point: s.point, Driver: s.driver, Energy: energy, Reason: reason, At: s.Now - 50})
 }
