@@ -11,8 +11,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"evcharging/application/eventlog"
 	"evcharging/application/eventlog/eventlogtest"
@@ -30,8 +33,10 @@ type line struct {
 	conns       map[net.Conn]struct{}
 	loseRequest int
 	loseAnswer  int
-	holding     bool
-	held        []chan struct{}
+	// alter changes the answers to messages that store commits; nil: they stay.
+	alter   func(bson.D) bson.D
+	holding bool
+	held    []chan struct{}
 	// frozen is closed when messages are carried again; nil while they are.
 	frozen  chan struct{}
 	running sync.WaitGroup
@@ -199,6 +204,7 @@ func (l *line) serve(client net.Conn) {
 	defer l.set(func() { delete(l.conns, client); delete(l.conns, server) })
 	defer client.Close()
 	defer server.Close()
+	var altering atomic.Bool
 	// A heartbeat has several answers to one question, so the ways are apart.
 	l.running.Go(func() {
 		defer client.Close()
@@ -208,6 +214,9 @@ func (l *line) serve(client net.Conn) {
 				return
 			}
 			l.pass()
+			if altering.Swap(false) {
+				answer = l.altered(answer)
+			}
 			if _, err := client.Write(answer); err != nil {
 				_, _ = io.Copy(io.Discard, server) // who asked has left; the server goes on
 				return
@@ -234,11 +243,35 @@ func (l *line) serve(client net.Conn) {
 			case held != nil:
 				<-held
 			}
+			altering.Store(true)
 		}
 		if _, err := server.Write(message); err != nil {
 			return
 		}
 	}
+}
+
+// altered is an answer as alter wants it.
+func (l *line) altered(answer []byte) []byte {
+	var alter func(bson.D) bson.D
+	l.set(func() { alter = l.alter })
+	if alter == nil {
+		return answer
+	}
+	const head = 16 + 4 + 1 // header, flags, kind of the one section
+	var document bson.D
+	if err := bson.Unmarshal(answer[head:], &document); err != nil {
+		l.t.Error(err)
+		return answer
+	}
+	changed, err := bson.Marshal(alter(document))
+	if err != nil {
+		l.t.Error(err)
+		return answer
+	}
+	answer = append(slices.Clone(answer[:head]), changed...)
+	binary.LittleEndian.PutUint32(answer, uint32(len(answer)))
+	return answer
 }
 
 // await gives the server time to act on what it was sent last: it has when it closes.
