@@ -119,7 +119,10 @@ func TestADocumentThatTheServerRefusesFailsItsOwnCaller(t *testing.T) {
 		t.Errorf("the refused commit: %v, want what the server says", err)
 	}
 	n := 0
-	for range log.All(t.Context(), 0) {
+	for _, err := range log.All(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 	}
 	if n != len(stored) {

@@ -156,12 +156,6 @@ func (s stored) head(i int) head {
 	return head{version: p.Last(), hash: p.Hash, position: s.Position, nth: s.nth[i]}
 }
 
-// only is the commit with one of its parts alone.
-func (s stored) only(i int) stored {
-	s.Parts, s.nth = s.Parts[i:i+1:i+1], s.nth[i:i+1]
-	return s
-}
-
 // decode reads a document: all of its parts, or, where stream is not empty, the part of
 // that stream alone.
 func decode(raw bson.Raw, stream eventlog.Stream) (stored, *eventlog.DamagedError) {

@@ -104,9 +104,15 @@ func reply(t *testing.T, question []byte, document bson.D) []byte {
 
 func hello(more ...bson.E) bson.D {
 	return append(bson.D{
-		{Key: "ok", Value: 1.0}, {Key: "isWritablePrimary", Value: true}, {Key: "ismaster", Value: true}, {Key: "helloOk", Value: true},
-		{Key: "minWireVersion", Value: 0}, {Key: "maxWireVersion", Value: 25}, {Key: "maxBsonObjectSize", Value: 16 << 20},
-		{Key: "maxMessageSizeBytes", Value: 48000000}, {Key: "maxWriteBatchSize", Value: 100000},
+		{Key: "ok", Value: 1.0},
+		{Key: "isWritablePrimary", Value: true},
+		{Key: "ismaster", Value: true},
+		{Key: "helloOk", Value: true},
+		{Key: "minWireVersion", Value: 0},
+		{Key: "maxWireVersion", Value: 25},
+		{Key: "maxBsonObjectSize", Value: 16 << 20},
+		{Key: "maxMessageSizeBytes", Value: 48000000},
+		{Key: "maxWriteBatchSize", Value: 100000},
 	}, more...)
 }
 
