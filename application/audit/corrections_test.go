@@ -179,7 +179,10 @@ func TestCorrectionsGoOnBehindDamage(t *testing.T) {
 	})
 	t.Run("and end where nobody wants more", func(t *testing.T) {
 		h, _, _ := given(t)
-		for range audit.Corrections(t.Context(), h, eventjson.Codec{}, 0, 0) {
+		for c, err := range audit.Corrections(t.Context(), h, eventjson.Codec{}, 0, 0) {
+			if err != nil || c.Revision != 1 {
+				t.Errorf("%+v, %v", c, err)
+			}
 			break
 		}
 	})

@@ -10,12 +10,26 @@ import (
 	"evcharging/adapters/mongo"
 	"evcharging/cmd/internal/program"
 	"evcharging/cmd/internal/replay"
+	"evcharging/domain"
 )
 
 type commandLine struct {
 	program.Logging
 	Rebuild rebuild `cmd:"" default:"withargs" help:"Build the documents in MongoDB from a log, or write it to a file."`
 	Verify  verify  `cmd:"" help:"Hold a log against itself, and the documents in MongoDB against it; exit with 1 where anything is wrong."`
+
+	Corrections corrections `cmd:"" help:"List the tickets that were corrected: before, after, difference, reason."`
+}
+
+// source is the log that a command only reads.
+type source struct {
+	Log      string         `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log, as of rebuild."`
+	Username string         `name:"mongo-username" env:"MONGO_USERNAME" placeholder:"NAME" help:"User of the MongoDB that --log names, over that of the URI."`
+	Password program.Secret `name:"mongo-password" env:"MONGO_PASSWORD" placeholder:"PASSWORD" help:"The user's password; everybody on this machine can read it on a command line, so take a variable or a file."`
+}
+
+func (s source) mongo(p *program.Process) mongo.Config {
+	return mongo.Config{Username: s.Username, Password: s.Password.Reveal(), Logger: p.Logger}
 }
 
 type rebuild struct {
@@ -58,5 +72,19 @@ func (v *verify) Run(ctx context.Context, p *program.Process) error {
 	return replay.Verify(ctx, p, replay.VerifyConfig{
 		Source: v.Log,
 		Mongo:  mongo.Config{URI: v.URI.Reveal(), Username: v.Username, Password: v.Password.Reveal(), Logger: p.Logger},
+	})
+}
+
+type corrections struct {
+	source
+	From domain.UnixMillis `placeholder:"TIME" help:"Those that were decided at this time or later: RFC 3339, or a time of this machine such as 2026-12-01T00:00."`
+	To   domain.UnixMillis `placeholder:"TIME" help:"Those that were decided before this time."`
+	JSON bool              `name:"json" help:"Print a JSON object a line, for programs."`
+}
+
+// Run lists corrections.
+func (c *corrections) Run(ctx context.Context, p *program.Process) error {
+	return replay.Corrections(ctx, p, replay.CorrectionsConfig{
+		Source: c.Log, Mongo: c.mongo(p), From: c.From, To: c.To, JSON: c.JSON,
 	})
 }
