@@ -88,8 +88,13 @@ type Record struct {
 	Note []byte
 }
 
-// MaxHeads is how many heads a record has at most: what is more is the next one's.
-const MaxHeads = 100_000
+const (
+	// maxHeads is how many heads a record has at most.
+	maxHeads = 50_000
+	// enough is how many bytes of heads are enough for a record: what is more is the next one's,
+	// so that each fits into a record of Kafka, whatever the commit that filled it.
+	enough = 512 << 10
+)
 
 // recordBegins begins the first line of a record.
 const recordBegins = "checkpoint "
@@ -201,7 +206,7 @@ func (r *recordReader) rest(first string) (Record, error) {
 	var number uint64
 	var heads int
 	record := Record{}
-	if n, _ := fmt.Sscanf(first, recordBegins+"%d: %d heads after %d\n", &number, &heads, &record.Before); n != 3 || heads < 0 || heads > MaxHeads || record.Before < 0 {
+	if n, _ := fmt.Sscanf(first, recordBegins+"%d: %d heads after %d\n", &number, &heads, &record.Before); n != 3 || heads < 0 || heads > maxHeads || record.Before < 0 {
 		return Record{}, errors.Join(r.broken("no checkpoint begins with it"), r.skip())
 	}
 	peaks := bits.OnesCount64(uint64(record.Before))
@@ -272,7 +277,10 @@ var (
 )
 
 // Changes are the heads of the streams that have changed. The zero Changes is ready.
-type Changes struct{ heads map[eventlog.Stream]Head }
+type Changes struct {
+	heads map[eventlog.Stream]Head
+	size  int
+}
 
 // Take takes in a commit.
 func (c *Changes) Take(commit eventlog.Commit) {
@@ -280,14 +288,19 @@ func (c *Changes) Take(commit eventlog.Commit) {
 		c.heads = map[eventlog.Stream]Head{}
 	}
 	for _, p := range commit.Parts {
-		if p.Last() > c.heads[p.Stream].Version {
-			c.heads[p.Stream] = Head{p.Stream, p.Last(), p.Hash}
+		before, listed := c.heads[p.Stream]
+		if p.Last() <= before.Version {
+			continue
+		}
+		head := Head{p.Stream, p.Last(), p.Hash}
+		if c.heads[p.Stream] = head; !listed {
+			c.size += len(head.Line())
 		}
 	}
 }
 
-// Full tells that there is no room for what another commit may change.
-func (c *Changes) Full() bool { return len(c.heads) > MaxHeads-eventlog.MaxParts }
+// Full tells that a checkpoint has to be made of what there is before more is taken in.
+func (c *Changes) Full() bool { return c.size >= enough }
 
 // Heads are the heads in order of their streams' names.
 func (c *Changes) Heads() []Head {

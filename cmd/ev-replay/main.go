@@ -16,7 +16,9 @@ import (
 type commandLine struct {
 	program.Logging
 	Rebuild rebuild `cmd:"" default:"withargs" help:"Build the documents in MongoDB from a log, or write it to a file."`
-	Verify  verify  `cmd:"" help:"Hold a log against itself, and the documents in MongoDB against it; exit with 1 where anything is wrong."`
+	Verify  verify  `cmd:"" help:"Hold a log against itself, checkpoints against it, and the documents in MongoDB; exit with 1 where anything is wrong."`
+	Prove   prove   `cmd:"" help:"Tell why a session's bill is what it is, and export the proof of it."`
+	Check   check   `cmd:"" help:"Check a proof, with neither log nor network; exit with 1 where it proves nothing."`
 
 	Corrections corrections `cmd:"" help:"List the tickets that were corrected: before, after, difference, reason."`
 }
@@ -59,9 +61,20 @@ func (r *rebuild) Run(ctx context.Context, p *program.Process) error {
 	})
 }
 
+// outside are the flags that name checkpoints, which are kept outside a log.
+type outside struct {
+	Key         string   `name:"key" type:"path" placeholder:"FILE" predictor:"file" help:"The public key of the network: network.pub, or those of several Centrals one after the other."`
+	Checkpoints []string `name:"checkpoints" type:"path" sep:"none" placeholder:"FILE" predictor:"file" help:"A Central's folder of checkpoints, its file, or a copy of it; may be given again."`
+}
+
+func (o outside) config() replay.Outside {
+	return replay.Outside{Key: o.Key, Checkpoints: o.Checkpoints}
+}
+
 type verify struct {
 	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log, as of rebuild."`
 	program.Mongo
+	outside
 }
 
 // Run verifies a log.
@@ -70,9 +83,38 @@ func (v *verify) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	return replay.Verify(ctx, p, replay.VerifyConfig{
-		Source: v.Log,
-		Mongo:  mongo.Config{URI: v.URI.Reveal(), Username: v.Username, Password: v.Password.Reveal(), Logger: p.Logger},
+		Source:  v.Log,
+		Mongo:   mongo.Config{URI: v.URI.Reveal(), Username: v.Username, Password: v.Password.Reveal(), Logger: p.Logger},
+		Outside: v.config(),
 	})
+}
+
+type prove struct {
+	Session domain.SessionID `arg:"" help:"The session's id."`
+	source
+	outside
+	JSON    bool   `name:"json" help:"Tell it as JSON."`
+	Samples bool   `help:"Tell each of many samples."`
+	Export  string `type:"path" placeholder:"FILE" predictor:"file" help:"Write the proof to this file; it needs --key and --checkpoints."`
+}
+
+// Run tells why a bill is what it is.
+func (c *prove) Run(ctx context.Context, p *program.Process) error {
+	return replay.Prove(ctx, p, replay.ProveConfig{
+		Session: c.Session, Source: c.Log, Mongo: c.mongo(p), JSON: c.JSON, Samples: c.Samples, Export: c.Export, Outside: c.config(),
+	})
+}
+
+type check struct {
+	Proof   string `arg:"" type:"path" predictor:"file" help:"The file of the proof."`
+	Key     string `name:"key" required:"" type:"path" placeholder:"FILE" predictor:"file" help:"The public key of the network: network.pub."`
+	JSON    bool   `name:"json" help:"Tell what it proves as JSON."`
+	Samples bool   `help:"Tell each of many samples."`
+}
+
+// Run checks a proof.
+func (c *check) Run(ctx context.Context, p *program.Process) error {
+	return replay.Check(ctx, p, replay.CheckConfig{File: c.Proof, Key: c.Key, JSON: c.JSON, Samples: c.Samples})
 }
 
 type corrections struct {

@@ -259,7 +259,7 @@ func Endings(n *Network) []Supply {
 		all = append(all, e.Supply)
 		n.Wait(time.Minute)
 	}
-	// The last point supplies.
+	// The last point has not been heard for a minute.
 	last := domain.PointID(fmt.Sprintf("CP-%03d", len(endings)))
 	n.Take(message.Request{Driver: "D-99", Point: last, ID: "R-99", Origin: message.OriginDriver})
 	return append(all, Supply{Name: "refused", Status: session.Refused, Session: session.IDFor(last, "D-99", "R-99")})

@@ -24,6 +24,8 @@ type VerifyConfig struct {
 	// Mongo is where the documents are that are held against the log; its URI is empty where
 	// none are.
 	Mongo mongo.Config
+	// Outside is what is held against the log; nothing is where it names nothing.
+	Outside
 }
 
 // ErrFindings tells that something is not as it should be. What, was printed.
@@ -32,8 +34,8 @@ var ErrFindings = errors.New("not all is as it should be")
 // findingsTold is how many findings are printed; the others are counted.
 const findingsTold = 1_000
 
-// Verify holds an event log against itself and, where one is named, the documents of a
-// MongoDB against the log. It prints what is wrong, a line each, and what was looked at. How
+// Verify holds an event log against itself, checkpoints against it and, where one is named, the
+// documents of a MongoDB. It prints what is wrong, a line each, and what was looked at. How
 // far it is goes to the process's Stderr. ErrFindings where anything is wrong.
 func Verify(ctx context.Context, p *program.Process, c VerifyConfig) error {
 	log, err := openToVerify(ctx, p, c)
@@ -93,13 +95,10 @@ func (v *verification) run(ctx context.Context, c VerifyConfig) error {
 		}
 		end = int64(last)
 	}
-	step := begin(v.Stderr, "verify", end)
-	verified, err := audit.Verify(ctx, v.log, eventjson.Codec{}, v.found, func(sofar audit.Verified) { step.came(int64(sofar.Commits)) })
-	step.end(err == nil)
+	summary, err := v.verify(ctx, c.Outside, end)
 	if err != nil {
 		return err
 	}
-	summary := []string{logSummary(verified)}
 	if c.Mongo.URI != "" {
 		compared, err := v.compare(ctx, c.Mongo, end)
 		if err != nil {
@@ -115,6 +114,29 @@ func (v *verification) run(ctx context.Context, c VerifyConfig) error {
 		return fmt.Errorf("%w: %s", ErrFindings, counted(v.findings, "finding"))
 	}
 	return nil
+}
+
+// verify holds the log against itself, and checkpoints against it, and says in lines what was
+// looked at.
+func (v *verification) verify(ctx context.Context, o Outside, end int64) (summary []string, err error) {
+	var verified audit.Verified
+	var witnessed audit.Witnessed
+	keys, checkpoints, err := o.open()
+	if o.named() && err != nil {
+		return nil, err
+	}
+	step := begin(v.Stderr, "verify", end)
+	progress := func(sofar audit.Verified) { step.came(int64(sofar.Commits)) }
+	if o.named() {
+		verified, witnessed, err = audit.VerifyAgainst(ctx, v.log, eventjson.Codec{}, keys, checkpoints, v.found, progress)
+	} else {
+		verified, err = audit.Verify(ctx, v.log, eventjson.Codec{}, v.found, progress)
+	}
+	step.end(err == nil)
+	if summary = []string{logSummary(verified)}; o.named() {
+		summary = append(summary, checkpointsSummary(witnessed))
+	}
+	return summary, err
 }
 
 // found tells what is wrong with the log.
@@ -196,6 +218,24 @@ func listed(streams []eventlog.Stream) string {
 		names = append(names, "...")
 	}
 	return strings.Join(names, ", ")
+}
+
+func checkpointsSummary(w audit.Witnessed) string {
+	if w.Checkpoints == 0 {
+		return "checkpoints: none"
+	}
+	text := fmt.Sprintf("checkpoints: %s from %s to %s by key %s, %s held against the log",
+		counted(w.Checkpoints, "checkpoint"), w.First, w.Last, strings.Join(w.Keys, ", "), counted(w.Heads, "head"))
+	if w.Newer > 0 {
+		text += fmt.Sprintf("; what %s have that is newer than the last they don't say", counted(w.Newer, "stream"))
+	}
+	if w.Unlisted > 0 {
+		text += fmt.Sprintf("; %s may be in those that are missing", counted(w.Unlisted, "stream"))
+	}
+	if w.Strange > 0 {
+		text += fmt.Sprintf("; %s by other keys count for nothing", counted(w.Strange, "checkpoint"))
+	}
+	return text
 }
 
 func documentsSummary(c mongo.Compared) string {
