@@ -210,30 +210,27 @@ func TestEveryEventIsHeld(t *testing.T) {
 	}
 }
 
-// What was ever written stays readable only as long as something was kept that holds it.
-func TestEveryVersionIsInALog(t *testing.T) {
+// What nobody writes any more stays readable only as long as something holds it.
+func TestEveryEarlierVersionIsInALog(t *testing.T) {
 	logs, err := filepath.Glob("testdata/logs/*.jsonl")
 	if err != nil || len(logs) < 2 {
 		t.Fatalf("%v, %v", logs, err)
 	}
-	written := map[string]bool{}
+	has := map[string]bool{}
 	for _, log := range logs {
 		text, err := os.ReadFile(log)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, found := range regexp.MustCompile(`"type":"(\w+)","v":(\d+)`).FindAllSubmatch(text, -1) {
-			written[fmt.Sprintf("%s %s", found[1], found[2])] = true
+			has[fmt.Sprintf("%s %s", found[1], found[2])] = true
 		}
 	}
-	for _, name := range eventjson.Names() {
-		if !written[name] {
+	_, earlier := eventjson.Names()
+	for _, name := range earlier {
+		if !has[name] {
 			t.Errorf("no log in testdata/logs has %s", name)
 		}
-		delete(written, name)
-	}
-	for name := range written {
-		t.Errorf("%s is not in the table", name)
 	}
 }
 

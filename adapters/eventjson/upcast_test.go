@@ -126,20 +126,13 @@ func TestUpcastingCommutesWithFolding(t *testing.T) {
 
 // Every version that is only read any more is held to it.
 func TestEveryUpcasterIsHeldToCommuting(t *testing.T) {
-	current := map[string]int{}
-	for _, name := range eventjson.Names() {
-		var kind string
-		var version int
-		if _, err := fmt.Sscan(name, &kind, &version); err != nil {
-			t.Fatal(err)
-		}
-		current[kind] = max(current[kind], version)
+	_, earlier := eventjson.Names()
+	if len(earlier) == 0 {
+		t.Error("there is none")
 	}
-	for kind, newest := range current {
-		for version := 1; version < newest; version++ {
-			if name := fmt.Sprintf("%s %d", kind, version); asWritten[name] == nil {
-				t.Errorf("asWritten does not have %s", name)
-			}
+	for _, name := range earlier {
+		if asWritten[name] == nil {
+			t.Errorf("asWritten does not have %s", name)
 		}
 	}
 }
