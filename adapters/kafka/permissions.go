@@ -37,7 +37,7 @@ func (t *Transport) needs() (read, write []string) {
 	switch t.role {
 	case Central:
 		read = append(names.CentralReads(), names.Auth, names.State, DeadLetters(names.Control))
-		write = []string{names.Commands, names.Auth, names.Start, names.Ticket, names.State, names.Control}
+		write = []string{names.Commands, names.Auth, names.Start, names.Ticket, names.State, names.Control, names.Checkpoint}
 		for _, topic := range names.CentralReads() {
 			write = append(write, DeadLetters(topic))
 		}

@@ -148,7 +148,7 @@ func (g guarded) permitCentral() {
 	g.t.Helper()
 	names := DefaultTopics()
 	g.permit(permission(kadm.OpRead).Topics(append(names.CentralReads(), names.Auth, names.State, DeadLetters(names.Control))...))
-	g.permit(permission(kadm.OpWrite).Topics(names.Commands, names.Auth, names.Start, names.Ticket, names.State, names.Control))
+	g.permit(permission(kadm.OpWrite).Topics(names.Commands, names.Auth, names.Start, names.Ticket, names.State, names.Control, names.Checkpoint))
 	for _, topic := range names.CentralReads() {
 		g.permit(permission(kadm.OpWrite).Topics(DeadLetters(topic)))
 	}
@@ -159,7 +159,7 @@ func TestACentralThatMayNotCreateTopics(t *testing.T) {
 	g := startGuarded(t, "ev.register")
 	g.permitCentral()
 	err := g.connected(Central, nil).EnsureTopics(t.Context())
-	if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "it may not create them: ev.commands, ev.control, ev.control.dlq, ") || strings.Contains(err.Error(), "ev.register,") {
+	if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "it may not create them: ev.checkpoint, ev.commands, ev.control, ev.control.dlq, ") || strings.Contains(err.Error(), "ev.register,") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -176,6 +176,7 @@ func TestACentralThatMayNotSeeOrSetHowTopicsAreKept(t *testing.T) {
 		"but see it": {func(g guarded) { g.permit(permission(kadm.OpDescribeConfigs).Topics(DefaultTopics().All()...)) }, []string{
 			"topics should have message.timestamp.type=LogAppendTime and may not be changed; the age of their records is judged by nobody",
 			"topics should have retention.ms=" + monthInMillis + " and may not be changed",
+			"topics should have retention.ms=-1 and may not be changed",
 			"topics should have cleanup.policy=compact and may not be changed",
 		}},
 	} {

@@ -35,6 +35,10 @@ func (t *Transport) Send(ctx context.Context, ms ...message.Message) error {
 	}
 	batch := make([]*sarama.ProducerMessage, len(out))
 	for i, e := range out {
+		contentType := "application/json"
+		if e.record == checkpoint {
+			contentType = "text/plain"
+		}
 		batch[i] = &sarama.ProducerMessage{
 			Topic: t.names[e.record],
 			Key:   sarama.ByteEncoder(e.key),
@@ -42,7 +46,7 @@ func (t *Transport) Send(ctx context.Context, ms ...message.Message) error {
 			// The id is the one that Watermill's own clients look for.
 			Headers: []sarama.RecordHeader{
 				{Key: []byte(wmkafka.UUIDHeaderKey), Value: []byte(uuid.NewString())},
-				{Key: []byte("content-type"), Value: []byte("application/json")},
+				{Key: []byte("content-type"), Value: []byte(contentType)},
 			},
 		}
 	}

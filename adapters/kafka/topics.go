@@ -15,7 +15,7 @@ import (
 
 // Topics are the names of the contract's topics. An empty one has the contract's name.
 type Topics struct {
-	Register, Health, Commands, Request, Auth, Start, Telemetry, Done, Ticket, State, Control string
+	Register, Health, Commands, Request, Auth, Start, Telemetry, Done, Ticket, State, Control, Checkpoint string
 }
 
 // DefaultTopics are the contract's names.
@@ -24,20 +24,20 @@ func DefaultTopics() Topics { return topicsOf(defaultNames) }
 var defaultNames = [records]string{
 	register: "ev.register", health: "ev.health", commands: "ev.commands", request: "ev.supply.request",
 	auth: "ev.supply.auth", start: "ev.supply.start", telemetry: "ev.supply.telemetry", done: "ev.supply.done",
-	ticket: "ev.supply.ticket", state: "ev.cp.state", control: "ev.control",
+	ticket: "ev.supply.ticket", state: "ev.cp.state", control: "ev.control", checkpoint: "ev.checkpoint",
 }
 
 func topicsOf(n [records]string) Topics {
 	return Topics{
 		Register: n[register], Health: n[health], Commands: n[commands], Request: n[request], Auth: n[auth],
-		Start: n[start], Telemetry: n[telemetry], Done: n[done], Ticket: n[ticket], State: n[state], Control: n[control],
+		Start: n[start], Telemetry: n[telemetry], Done: n[done], Ticket: n[ticket], State: n[state], Control: n[control], Checkpoint: n[checkpoint],
 	}
 }
 
 func (t Topics) names() [records]string {
 	names := [records]string{
 		register: t.Register, health: t.Health, commands: t.Commands, request: t.Request, auth: t.Auth,
-		start: t.Start, telemetry: t.Telemetry, done: t.Done, ticket: t.Ticket, state: t.State, control: t.Control,
+		start: t.Start, telemetry: t.Telemetry, done: t.Done, ticket: t.Ticket, state: t.State, control: t.Control, checkpoint: t.Checkpoint,
 	}
 	for r := range names {
 		if names[r] == "" {
@@ -57,6 +57,9 @@ const (
 	deadLetters = ".dlq"
 	// retention is how long what a bill depends on is kept.
 	retention = 31 * 24 * time.Hour
+
+	// forEver is that of what shows that the event log is what it was.
+	forEver = "-1"
 
 	timestampType = "message.timestamp.type"
 	logAppendTime = "LogAppendTime"
@@ -102,6 +105,8 @@ func (t *Transport) EnsureTopics(ctx context.Context) error {
 			w.settings[cleanupPolicy] = "compact"
 		case done, register, control:
 			w.settings[retentionTime] = strconv.FormatInt(retention.Milliseconds(), 10)
+		case checkpoint: // an auditor reads all of them, in their order
+			w.partitions, w.settings[retentionTime] = 1, forEver
 		}
 		wanted[name] = w
 	}
@@ -295,7 +300,7 @@ func suffices(key, is, wanted string) bool {
 	}
 	have, err1 := strconv.ParseInt(is, 10, 64)
 	want, err2 := strconv.ParseInt(wanted, 10, 64)
-	return err1 == nil && err2 == nil && (have < 0 || have >= want) // below zero is for ever
+	return err1 == nil && err2 == nil && (have < 0 || want >= 0 && have >= want) // below zero is for ever
 }
 
 // describe reads topics' settings. Topics that don't exist have none; hidden are those whose

@@ -46,6 +46,10 @@ func TestTheTopicsAreCreated(t *testing.T) {
 			t.Errorf("%s has %d partitions, %v, want 12, %v", topic, n, got, want)
 		}
 	}
+	forEver := map[string]string{"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
+	if n, got := settingsOf(cluster, "ev.checkpoint"); n != 1 || !maps.Equal(got, forEver) {
+		t.Errorf("ev.checkpoint has %d partitions, %v", n, got)
+	}
 	for _, topic := range []string{"ev.register", "ev.health", "ev.supply.request", "ev.supply.telemetry", "ev.supply.done", "ev.control"} {
 		if n, got := settingsOf(cluster, topic+".dlq"); n != 1 || !maps.Equal(got, kept) {
 			t.Errorf("%s.dlq has %d partitions, %v", topic, n, got)
@@ -95,6 +99,9 @@ func TestLongerRetentionSuffices(t *testing.T) {
 	for is, want := range map[string]bool{"-1": true, monthInMillis: true, "99999999999": true, "2678399999": false, "": false, "x": false} {
 		if got := suffices(retentionTime, is, monthInMillis); got != want {
 			t.Errorf("%q: %v", is, got)
+		}
+		if got := suffices(retentionTime, is, forEver); got != (is == "-1") {
+			t.Errorf("%q, where it is to be for ever: %v", is, got)
 		}
 	}
 }
@@ -172,7 +179,7 @@ func TestATopicThatMayNotBeCreated(t *testing.T) {
 	})
 	tr := connectBare(t, cluster.ListenAddrs()[0], nil)
 	err := tr.EnsureTopics(t.Context())
-	if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "it may not create them: ev.commands, ev.control, ev.control.dlq, ") {
+	if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "it may not create them: ev.checkpoint, ev.commands, ev.control, ev.control.dlq, ") {
 		t.Errorf("the error is %v", err)
 	}
 }

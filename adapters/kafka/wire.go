@@ -23,6 +23,7 @@ const (
 	ticket
 	state
 	control
+	checkpoint
 	records // how many there are
 )
 
@@ -60,6 +61,8 @@ func decode(r record, value []byte) (message.Message, error) {
 		return read(value, pointStateFields)
 	case control:
 		return read(value, controlFields)
+	case checkpoint:
+		return message.Checkpoint{Text: value}, nil // who has signed it, it says itself
 	}
 	return nil, fmt.Errorf("%w: nothing is known of its topic", ErrUnreadable)
 }
@@ -115,6 +118,8 @@ func encode(to []encoded, m message.Message) ([]encoded, error) {
 	case message.Control:
 		value, e := write(&m, controlFields)
 		add(control, string(m.Point), value, e)
+	case message.Checkpoint:
+		add(checkpoint, m.Key, m.Text, nil)
 	default:
 		err = fmt.Errorf("%w: no topic carries a %T", ErrUnsendable, m)
 	}

@@ -138,6 +138,10 @@ func TestRecordsAreWrittenByteForByte(t *testing.T) {
 			message.Control{ID: "c-1", Point: "CP-001", Action: message.ActionPrice, Price: price, From: atNoon},
 			[]rec{{control, "CP-001", `{"id":"c-1","cp_id":"CP-001","action":"price","price":0.3,"from":"2026-05-09T12:00:00.000Z"}`}},
 		},
+		"checkpoint": {
+			message.Checkpoint{Key: "k+1", Text: []byte("checkpoint 1: 0 heads after 0\n\n")},
+			[]rec{{checkpoint, "k+1", "checkpoint 1: 0 heads after 0\n\n"}},
+		},
 		"deadline": {
 			message.Control{ID: "c-1", Point: "CP-001", Action: message.ActionDeadline, Session: aSession, Kind: "take-up", DueAt: atNoon},
 			[]rec{{control, "CP-001", `{"id":"c-1","cp_id":"CP-001","action":"deadline","session_id":"0b9de2a7-3f0e-5c86-9a54-2f4f7b1f6a10","kind":"take-up","due_at":"2026-05-09T12:00:00.000Z"}`}},

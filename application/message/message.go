@@ -249,6 +249,14 @@ type Control struct {
 	By string
 }
 
+// Checkpoint is a checkpoint of the event log as a Central has signed it (ev.checkpoint).
+type Checkpoint struct {
+	// Key names the key that has signed it: a Central's own.
+	Key string
+	// Text is the checkpoint with the heads that it adds, as it is kept in a file.
+	Text []byte
+}
+
 // DeadLetter is a record that could not be acted on, as its dead-letter topic has it.
 type DeadLetter struct {
 	// Topic is where the record came from.
@@ -268,6 +276,7 @@ func (m Done) about() domain.PointID         { return m.Point }
 func (m Ticket) about() domain.PointID       { return m.Point }
 func (m PointState) about() domain.PointID   { return m.Point }
 func (m Control) about() domain.PointID      { return m.Point }
+func (m Checkpoint) about() domain.PointID   { return "" }
 
 func (m DeadLetter) about() domain.PointID {
 	if m.Message == nil {
