@@ -49,16 +49,19 @@ func (f *feed) restore(ctx context.Context, damaged func(error)) error {
 	if err != nil {
 		return fmt.Errorf("read the open streams of the event log: %w", err)
 	}
-	closed, err := f.closedLately(ctx)
+	closed, err := f.closedLately(ctx, damaged)
 	if err != nil {
 		return err
 	}
 	var all []central.Part
 	for _, stream := range append(streams, closed...) {
 		parts, err := f.central.Restore(ctx, stream)
-		if err != nil {
+		if errors.Is(err, eventlog.ErrDamaged) {
 			damaged(err)
 			continue
+		}
+		if err != nil {
+			return err // what is not known may wait for a deadline
 		}
 		all = append(all, parts...)
 	}
@@ -74,21 +77,32 @@ func (f *feed) restore(ctx context.Context, damaged func(error)) error {
 }
 
 // closedLately are the sessions that were closed last, oldest first.
-func (f *feed) closedLately(ctx context.Context) ([]eventlog.Stream, error) {
+func (f *feed) closedLately(ctx context.Context, damaged func(error)) ([]eventlog.Stream, error) {
 	end, err := f.central.Log.End(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the end of the event log: %w", err)
 	}
 	var closed []eventlog.Stream
-	for commit, err := range f.central.Log.All(ctx, max(end, tail)-tail+1) {
-		if err != nil {
-			return nil, fmt.Errorf("read the newest commits of the event log: %w", err)
-		}
-		for _, part := range commit.Parts {
-			if part.Kind == eventlog.Closing {
-				closed = append(closed, part.Stream)
+	for from := max(end, tail) - tail + 1; from != 0; {
+		next := eventlog.Position(0)
+		for commit, err := range f.central.Log.All(ctx, from) {
+			if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
+				damaged(err)
+				if damage.Position >= from { // behind what can't be read
+					next = damage.Position + 1
+				}
+				break
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read the newest commits of the event log: %w", err)
+			}
+			for _, part := range commit.Parts {
+				if part.Kind == eventlog.Closing {
+					closed = append(closed, part.Stream)
+				}
 			}
 		}
+		from = next
 	}
 	// A revision closes once more: of each session the last counts.
 	seen := map[eventlog.Stream]bool{}

@@ -47,7 +47,7 @@ func (s *Source) Close() error {
 func openSource(ctx context.Context, p *program.Process, name string, mongodb mongo.Config) (*Source, error) {
 	switch {
 	case name == "-":
-		return spool(ctx, p, "standard input", io.NopCloser(p.Stdin))
+		return spool(ctx, p, "standard input", input(ctx, p.Stdin))
 	case strings.HasPrefix(name, "mongodb://"), strings.HasPrefix(name, "mongodb+srv://"):
 		if mongodb.URI = name; strings.Contains(name, "@") {
 			mongodb.Username, mongodb.Password = "", ""
@@ -98,6 +98,17 @@ func openFolder(dir string, logger *slog.Logger) (*Source, error) {
 		return nil, err
 	}
 	return &Source{Log: log, close: []func() error{log.Close}}, nil
+}
+
+// input is a reader that ends with ctx, also while whoever writes to it writes nothing.
+func input(ctx context.Context, from io.Reader) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, from)
+		w.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { r.CloseWithError(ctx.Err()) })
+	return r
 }
 
 // spool keeps lines as a log in a temporary folder. Its chains are checked on the way.
