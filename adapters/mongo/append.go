@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// groupsInFlight is how many groups are written side by side.
-	groupsInFlight = 4
+	// groupsInFlight is how many groups are written side by side: one takes its positions
+	// while another is inserted. More make them smaller, which costs what it gains.
+	groupsInFlight = 2
 	// groupCommits and groupBytes bound a group: it has to fit into one message.
 	groupCommits = 1000
 	groupBytes   = 8 << 20

@@ -38,7 +38,7 @@
 //
 // # Writing
 //
-// Commits that arrive together go out as one unordered InsertMany; up to four groups are
+// Commits that arrive together go out as one unordered InsertMany; up to two groups are
 // under way that share no stream and no cause. A document that is refused fails its own caller:
 // with CauseStoredError, with ConflictError, or with nil where it is stored already. After an
 // error of the network the group is looked for by its ids before anybody is answered; who was
