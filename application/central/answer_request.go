@@ -63,10 +63,12 @@ func (t *turn) isHeard(ctx context.Context) (bool, error) {
 	return last.HeardAt != 0 && t.clock.Sub(max(last.HeardAt, t.Listening.Since())) < lease, nil
 }
 
-// answerAgain is the first answer: a refusal always, a grant only while its session is open.
+// answerAgain is the first answer. A grant of a session that is closed is sent only where
+// it names its request: its driver, whom a crash may have left waiting, is told so; another
+// would take it for the answer to its next request.
 func (t *turn) answerAgain() []message.Message {
 	s := t.session.session
-	if s.Status() == session.Refused || s.Open() {
+	if s.Status() == session.Refused || s.Open() || s.Request().ID != "" {
 		return []message.Message{answerOf(s)}
 	}
 	return nil

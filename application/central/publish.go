@@ -13,7 +13,7 @@ import (
 //
 //	an order       only while its number is the point's latest and it is valid
 //	a start        moreover only while no report of its session is stored
-//	a grant        only while its session is open
+//	a grant        where its request has an id; else only while its session is open
 //	a refusal      always, unless nobody waits for it
 //	a ticket       always
 //	a state        as it is now
@@ -25,9 +25,7 @@ func (t *turn) messages(parts []Part) []message.Message {
 		for _, event := range part.Events {
 			switch e := event.(type) {
 			case session.SupplyAuthorized:
-				if t.session.session.Open() {
-					out = append(out, answerOf(t.session.session))
-				}
+				out = append(out, t.answerAgain()...)
 			case session.SupplyRefused:
 				if !e.Silent {
 					out = append(out, answerOf(t.session.session))

@@ -52,9 +52,18 @@ func TestARedeliveredGrant(t *testing.T) {
 		w.whenReceived(seconds(4), r).storesNothing().
 			sends(grantOf(dan, danRequest), state(chargingpoint.OutOfOrder, seconds(3), 5))
 	})
-	t.Run("not at all when its session is closed, but for the state", func(t *testing.T) {
+	t.Run("when its session is closed, too: its driver may not have been told", func(t *testing.T) {
 		w, r := given(t)
 		w.given(seconds(3), done(dans, 0, message.DoneRefused, seconds(3)))
+		w.whenReceived(seconds(4), r).storesNothing().
+			sends(grantOf(dan, danRequest), state(chargingpoint.Activated, seconds(3), 5))
+	})
+	t.Run("but not where the request has no id: its driver would take it for the answer to its next one", func(t *testing.T) {
+		w := free(t)
+		r := w.record(seconds(2), request(dan, ""))
+		w.whenReceived(seconds(2), r)
+		w.judged = true
+		w.given(seconds(3), done(sent[message.Order](w).Session, 0, message.DoneRefused, seconds(3)))
 		w.whenReceived(seconds(4), r).storesNothing().sends(state(chargingpoint.Activated, seconds(3), 5))
 	})
 }

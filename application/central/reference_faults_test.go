@@ -156,7 +156,9 @@ func TestRequestsOfAnHourAgoWhenCentralComesBack(t *testing.T) {
 
 func TestADriverNeverGetsAnOldGrantForItsNewRequest(t *testing.T) {
 	w := closed(t)
-	w.when(seconds(9), request(dan, danRequest)).ignores(session.ErrAlreadyAnswered) // the supply is over
+	// The supply is over, and its grant says of which request it was.
+	w.when(seconds(9), request(dan, danRequest)).
+		counts(session.ErrAlreadyAnswered).storesNothing().sends(grantOf(dan, danRequest))
 	w.when(seconds(11), request(dan, "r-2"))
 	w.judged = true
 	if a := sent[message.Answer](w); a.Request != "r-2" || a.Session == dans {

@@ -166,7 +166,8 @@ func TestARequestIsAnsweredOnce(t *testing.T) {
 	})
 	t.Run("a grant, when its session is closed", func(t *testing.T) {
 		w := closed(t)
-		w.when(seconds(9), request(dan, danRequest)).ignores(session.ErrAlreadyAnswered)
+		w.when(seconds(9), request(dan, danRequest)).
+			counts(session.ErrAlreadyAnswered).storesNothing().sends(grantOf(dan, danRequest))
 	})
 	t.Run("a refusal, whatever has changed since", func(t *testing.T) {
 		w := granted(t)
