@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"evcharging/domain/session"
 )
@@ -139,7 +139,7 @@ func TestExactlyWhatIsUnreadableOrImpossibleIsInTheDeadLetterTopics(t *testing.T
 		{"ev.control", `{"id":"c-8","cp_id":"CP-A","action":"price","price":1,"from":"2999-01-01T00:00:00Z"}`, ""},
 		{"ev.control", `{"id":"c-9","cp_id":"CP-A","action":"deadline","kind":"silence","due_at":"2026-01-01T00:00:00Z"}`, "lacks what its action needs"},
 	}
-	var messages []kafka.Message
+	var messages []*kgo.Record
 	want := map[string]map[string]string{}
 	for _, topic := range centralReads { // a null is no empty value
 		inputs = append(inputs, input{topic, tombstone, "it has no value"})
@@ -149,12 +149,12 @@ func TestExactlyWhatIsUnreadableOrImpossibleIsInTheDeadLetterTopics(t *testing.T
 		if in.reason != "" {
 			want[in.topic][in.value] = in.reason
 		}
-		m := kafka.Message{Topic: in.topic, Value: []byte(in.value)}
+		m := &kgo.Record{Topic: in.topic, Value: []byte(in.value)}
 		if in.value == tombstone {
 			m.Value = nil
 		}
 		if i%2 == 0 {
-			m.Key, m.Headers = []byte("a key"), []kafka.Header{{Key: "trace", Value: []byte("a header")}}
+			m.Key, m.Headers = []byte("a key"), []kgo.RecordHeader{{Key: "trace", Value: []byte("a header")}}
 		}
 		messages = append(messages, m)
 	}

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -64,8 +62,7 @@ func (w *world) shared(topic string, members int) {
 // player plays points and drivers, many at a time, with a client that is not ours. Nothing
 // has a key: what is said of one point lands on any partition, so with any of the Centrals.
 type player struct {
-	w      *world
-	writer *kafka.Writer
+	w *world
 
 	mu    sync.Mutex
 	inbox map[[2]string]chan record // by topic and driver
@@ -74,11 +71,7 @@ type player struct {
 // newPlayer begins to play in a world whose topics are there.
 func newPlayer(w *world) *player {
 	w.t.Helper()
-	p := &player{w: w, inbox: map[[2]string]chan record{}, writer: &kafka.Writer{
-		Addr: w.client.Addr, Transport: w.client.Transport, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, MaxAttempts: 100,
-		Balancer: kafka.BalancerFunc(func(_ kafka.Message, partitions ...int) int { return partitions[rand.IntN(len(partitions))] }),
-	}}
-	w.t.Cleanup(func() { p.writer.Close() })
+	p := &player{w: w, inbox: map[[2]string]chan record{}}
 	w.told = func(r record) {
 		driver, _ := r.fields()["driver_id"].(string)
 		p.of(r.Topic, driver) <- r
@@ -103,7 +96,9 @@ func (p *player) send(topic string, value map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return p.writer.WriteMessages(context.Background(), kafka.Message{Topic: topic, Value: text})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return p.w.writer.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: text}).FirstErr()
 }
 
 // waitsFor gives what a topic says of a driver next. It outlasts a Central's death: what lies

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"evcharging/application/eventlog"
 	"evcharging/domain"
@@ -299,8 +299,8 @@ func TestAnEngineThatStartsLateObeysNoOldStart(t *testing.T) {
 	w := newReferenceWorld(t)
 	w.listen("ev.supply.telemetry", "ev.supply.done")
 	old := func(ago time.Duration, session, more string) {
-		w.produce(kafka.Message{
-			Topic: "ev.supply.start", Time: time.Now().Add(-ago),
+		w.produce(&kgo.Record{
+			Topic: "ev.supply.start", Timestamp: time.Now().Add(-ago),
 			Value: fmt.Appendf(nil, `{"session_id": %q, "cp_id": "CP-001", "driver_id": "D-1", "price": 0.3%s}`, session, more),
 		})
 	}
@@ -328,8 +328,8 @@ func TestRequestsOfAnHourAgoAreNotGrantedWhenCentralComesBack(t *testing.T) {
 	w.timestamps("ev.supply.request", "CreateTime")
 	hourAgo := time.Now().Add(-time.Hour)
 	w.produce(
-		kafka.Message{Topic: "ev.supply.request", Time: hourAgo, Value: []byte(`{"driver_id": "D-1", "cp_id": "CP-001"}`)},
-		kafka.Message{Topic: "ev.supply.request", Time: hourAgo, Value: []byte(`{"driver_id": "D-2", "cp_id": "CP-001", "request_id": "r-2"}`)},
+		&kgo.Record{Topic: "ev.supply.request", Timestamp: hourAgo, Value: []byte(`{"driver_id": "D-1", "cp_id": "CP-001"}`)},
+		&kgo.Record{Topic: "ev.supply.request", Timestamp: hourAgo, Value: []byte(`{"driver_id": "D-2", "cp_id": "CP-001", "request_id": "r-2"}`)},
 	)
 	c.start() // sets the topic back
 	w.listen("ev.supply.auth", "ev.supply.start")
@@ -359,7 +359,7 @@ func TestAnOldGrantIsNotTheAnswerToANewRequest(t *testing.T) {
 	w.listen("ev.supply.request")
 	grant := `{"driver_id": "D-1", "cp_id": "CP-001", "authorized": true}`
 	w.send("ev.supply.auth", grant)
-	w.produce(kafka.Message{Topic: "ev.supply.auth", Value: []byte(grant), Time: time.Now().Add(-30 * time.Second)})
+	w.produce(&kgo.Record{Topic: "ev.supply.auth", Value: []byte(grant), Timestamp: time.Now().Add(-30 * time.Second)})
 	// From here on the broker's time counts; a sender's may be five seconds off.
 	w.timestamps("ev.supply.auth", "LogAppendTime")
 	w.timestamps("ev.supply.request", "LogAppendTime")

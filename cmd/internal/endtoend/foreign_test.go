@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // What the reference's programs do, played by a client that is not ours: their records
@@ -75,7 +76,7 @@ func (w *world) timestamps(topic, who string) {
 	// A broker may take a while until it does so. What is sent to see it is nothing to anybody.
 	eventually(w.t, topic+" has the time of "+who, func() bool {
 		now := time.Now()
-		w.produce(kafka.Message{Topic: topic, Value: []byte("a try"), Time: now.Add(-time.Hour)})
+		w.produce(&kgo.Record{Topic: topic, Value: []byte("a try"), Timestamp: now.Add(-time.Hour)})
 		since, err := w.client.ListOffsets(w.t.Context(), &kafka.ListOffsetsRequest{
 			Topics: map[string][]kafka.OffsetRequest{topic: {kafka.TimeOffsetOf(0, now)}},
 		})

@@ -74,6 +74,8 @@ type world struct {
 	broker server
 	kafka  string
 	client *kafka.Client
+	// writer sends what a foreign client sends; it tries again over what passes.
+	writer *kgo.Client
 	// database has the log of the world's Centrals; nil until one needs it, and where they embed theirs.
 	database server
 
@@ -128,6 +130,13 @@ func (w *world) use(b server) {
 	connections := &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
 	w.t.Cleanup(connections.CloseIdleConnections)
 	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka), Timeout: 10 * time.Second, Transport: connections}
+	var err error
+	w.writer, err = kgo.NewClient(
+		kgo.SeedBrokers(w.kafka), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ProducerLinger(0),
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1),
+	)
+	must(w.t, err)
+	w.t.Cleanup(w.writer.Close)
 }
 
 // log are the flags that say where Centrals keep their log.
@@ -244,16 +253,6 @@ func (p *process) signal(s syscall.Signal) {
 	case <-p.over:
 	default:
 		_ = p.cmd.Process.Signal(s)
-	}
-}
-
-// isOver tells whether the program has ended.
-func (p *process) isOver() bool {
-	select {
-	case <-p.over:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -492,16 +491,14 @@ func (c *central) tickets() map[eventlog.Stream]session.TicketIssued {
 // send sends what a foreign client sends: a value, no key, no headers.
 func (w *world) send(topic string, value string) {
 	w.t.Helper()
-	w.produce(kafka.Message{Topic: topic, Value: []byte(value)})
+	w.produce(&kgo.Record{Topic: topic, Value: []byte(value)})
 }
 
-func (w *world) produce(messages ...kafka.Message) {
+func (w *world) produce(records ...*kgo.Record) {
 	w.t.Helper()
-	writer := &kafka.Writer{Addr: w.client.Addr, Transport: w.client.Transport, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
-	defer writer.Close()
-	if err := writer.WriteMessages(context.Background(), messages...); err != nil {
-		w.t.Fatal("produce:", err)
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	must(w.t, w.writer.ProduceSync(ctx, records...).FirstErr())
 }
 
 // listen reads topics from their beginning, with a client that is not ours, until the test
@@ -574,11 +571,11 @@ func (w *world) hears(topic string, want map[string]any) record {
 // askAll sends the requests of many drivers in one batch.
 func (w *world) askAll(cp string, drivers int) {
 	w.t.Helper()
-	messages := make([]kafka.Message, drivers)
-	for i := range messages {
-		messages[i] = kafka.Message{Topic: "ev.supply.request", Value: fmt.Appendf(nil, `{"driver_id":"D-%d","cp_id":%q}`, i, cp)}
+	requests := make([]*kgo.Record, drivers)
+	for i := range requests {
+		requests[i] = &kgo.Record{Topic: "ev.supply.request", Value: fmt.Appendf(nil, `{"driver_id":"D-%d","cp_id":%q}`, i, cp)}
 	}
-	w.produce(messages...)
+	w.produce(requests...)
 }
 
 // committed waits until a group has committed all that a topic holds now.
