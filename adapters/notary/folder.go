@@ -24,6 +24,7 @@ const (
 	KeyName         = "signing.key"
 	CheckpointsName = "checkpoints"
 	coveredName     = "covered"
+	publishedName   = "published"
 )
 
 var (
@@ -53,6 +54,8 @@ type Folder struct {
 	// last is the last record as it was written.
 	last    []byte
 	covered Covered
+	// published is the number of the last checkpoint that everybody was told of.
+	published uint64
 	// torn tells that the file does not end with a whole line.
 	torn bool
 }
@@ -96,7 +99,10 @@ func (f *Folder) open(keyFile string, network uuid.UUID) (err error) {
 	if err := f.readLast(); err != nil {
 		return err
 	}
-	return f.readCovered()
+	if err := f.readCovered(); err != nil {
+		return err
+	}
+	return f.readPublished()
 }
 
 // Close gives the folder back.
@@ -113,6 +119,42 @@ func (f *Folder) Covered() Covered { return f.covered }
 
 // Last is the last record as it was written; nil where there is none.
 func (f *Folder) Last() []byte { return f.last }
+
+// Unpublished are the records, as they were written, of the checkpoints that Published was not called for,
+// in their order.
+func (f *Folder) Unpublished() (all [][]byte, err error) {
+	switch f.chain.Last.Number {
+	case f.published:
+		return nil, nil
+	case f.published + 1:
+		return [][]byte{f.last}, nil
+	}
+	file, err := os.Open(filepath.Join(f.dir, CheckpointsName))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	for record, err := range audit.Records(file) {
+		if errors.Is(err, audit.ErrRecord) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		text, _, _ := strings.Cut(string(record.Note), "\n\n")
+		checkpoint, err := audit.ParseCheckpoint(text + "\n")
+		if err == nil && checkpoint.Number > f.published {
+			all = append(all, record.Append(nil, checkpoint.Number))
+		}
+	}
+	return all, nil
+}
+
+// Published says that everybody was told of one more checkpoint.
+func (f *Folder) Published() error {
+	f.published++
+	return f.replace(publishedName, fmt.Appendf(nil, "checkpoint %d\n", f.published))
+}
 
 // Append signs a checkpoint and keeps it with its record and how far it reaches. Once it has
 // returned nil that survives a kill and a loss of power. It gives the record as it was
@@ -243,6 +285,21 @@ func (f *Folder) readCovered() error {
 		return fmt.Errorf("%w: its file %s is none", ErrBroken, coveredName)
 	}
 	f.covered = c
+	return nil
+}
+
+// readPublished reads which checkpoint was published last.
+func (f *Folder) readPublished() error {
+	text, err := os.ReadFile(filepath.Join(f.dir, publishedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Sscanf(string(text), "checkpoint %d\n", &f.published); err != nil || f.published > f.chain.Last.Number {
+		f.published = 0 // all are told once more
+	}
 	return nil
 }
 

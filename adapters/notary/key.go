@@ -107,6 +107,9 @@ func keepSecret(file, text string) error {
 // Network is the id of the key's network.
 func (k *Key) Network() string { return k.signer.Name() }
 
+// Name is the key's, as Keys.Open gives it.
+func (k *Key) Name() string { return keyName(k.signer.Name(), k.signer.KeyHash()) }
+
 // Public is the public part: a line for whoever checks.
 func (k *Key) Public() string { return k.public }
 

@@ -195,6 +195,34 @@ func TestAFolderGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+func TestWhatWasNotPublishedIsKnown(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "checkpoints")
+	f := open(t, dir)
+	unpublished := func(want ...[]byte) {
+		t.Helper()
+		got, err := f.Unpublished()
+		must(t, err)
+		if !bytes.Equal(bytes.Join(got, nil), bytes.Join(want, nil)) || len(got) != len(want) {
+			t.Errorf("%d are unpublished, want %d", len(got), len(want))
+		}
+	}
+	unpublished()
+	first := add(t, f, 2)
+	unpublished(first)
+	second, third := add(t, f, 1), add(t, f, 0)
+	unpublished(first, second, third)
+	must(t, f.Published())
+	unpublished(second, third)
+	must(t, f.Close())
+	f = open(t, dir)
+	unpublished(second, third)
+	must(t, f.Published())
+	unpublished(third)
+	must(t, f.Published())
+	unpublished()
+	must(t, f.Close())
+}
+
 func TestAFolderWhoseLastRecordWasCutOff(t *testing.T) {
 	for _, cut := range []int{1, 2, 40, 200, 300, 500} {
 		dir := filepath.Join(t.TempDir(), "checkpoints")

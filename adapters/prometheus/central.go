@@ -54,6 +54,16 @@ type Standing struct {
 	Ignored map[string]int
 	// Documents is nil where there are no documents.
 	Documents *Documents
+	// Audit is nil as long as the event log is not open.
+	Audit *Audit
+}
+
+// Audit is what a Central that runs has looked at in its event log.
+type Audit struct {
+	// Streams were verified, Findings were found.
+	Streams, Findings uint64
+	// Signed is when the last checkpoint was signed; 0 where none was.
+	Signed domain.UnixMillis
 }
 
 // Records counts what became of a topic's records since the start.
@@ -194,6 +204,9 @@ var (
 	ignored         = described("inputs_ignored_total", "Inputs that did nothing, by the rule that says so.", "rule")
 	projectionDelay = described("projection_delay_seconds", "How long the oldest change waits that is not in the documents of MongoDB.")
 	staleDocuments  = described("stale_documents", "Documents of MongoDB that can't be made as the log has them, by reason.", "reason")
+	checkpointAt    = described("checkpoint_timestamp_seconds", "When the last checkpoint of the event log was signed.")
+	verifiedStreams = described("verified_streams_total", "Streams of the event log that were verified while it is written.")
+	logFindings     = described("log_findings_total", "What is not as it should be in the streams of the event log that were verified.")
 	mendedDocuments = described("mended_documents_total", "Documents of MongoDB that said something else than the log, and were replaced.")
 )
 
@@ -202,6 +215,7 @@ func (standing) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		brokerUp, storeUp, listeningSince, lag, sent, received, retried, inFlight,
 		points, openSessions, ignored, projectionDelay, staleDocuments, mendedDocuments,
+		checkpointAt, verifiedStreams, logFindings,
 	} {
 		to <- d
 	}
@@ -240,6 +254,13 @@ func (c standing) Collect(to chan<- prometheus.Metric) {
 	}
 	for rule, n := range s.Ignored {
 		counter(ignored, float64(n), rule)
+	}
+	if s.Audit != nil {
+		counter(verifiedStreams, float64(s.Audit.Streams))
+		counter(logFindings, float64(s.Audit.Findings))
+		if s.Audit.Signed != 0 {
+			gauge(checkpointAt, float64(s.Audit.Signed)/1_000)
+		}
 	}
 	if s.Documents != nil {
 		gauge(projectionDelay, s.Documents.Delay.Seconds())

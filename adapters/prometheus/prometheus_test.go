@@ -39,6 +39,7 @@ func whole(context.Context) prometheus.Standing {
 		Points:  map[string]int{"ACTIVATED": 5, "BROKEN": 0}, OpenSessions: 6,
 		Ignored:   map[string]int{"unchanged": 8},
 		Documents: &prometheus.Documents{Delay: 1_500 * time.Millisecond, Stale: map[string]int{"invalid": 9}, Mended: 10},
+		Audit:     &prometheus.Audit{Streams: 11, Findings: 12, Signed: 1_800_000_000_456},
 	}
 }
 
@@ -85,6 +86,7 @@ func TestHowACentralStands(t *testing.T) {
 		"records_retried_total{ev.health}": 3, "records_in_flight{ev.health}": 4,
 		"points{ACTIVATED}": 5, "points{BROKEN}": 0, "open_sessions{}": 6, "inputs_ignored_total{unchanged}": 8,
 		"projection_delay_seconds{}": 1.5, "stale_documents{invalid}": 9, "mended_documents_total{}": 10,
+		"verified_streams_total{}": 11, "log_findings_total{}": 12, "checkpoint_timestamp_seconds{}": 1_800_000_000.456,
 	} {
 		if value, there := got[name]; !there || value != want {
 			t.Errorf("%s is %v (%t), want %v", name, value, there, want)

@@ -107,9 +107,10 @@ func Verify(ctx context.Context, log Log, codec central.Codec, found func(Findin
 	return newVerifier(log, codec, found).all(ctx, progress)
 }
 
-// VerifyStream is Verify of one stream: whole, or, where from is greater than 1, of its
-// parts from that version on, whose first is taken as it is.
-func VerifyStream(ctx context.Context, log Log, codec central.Codec, stream eventlog.Stream, from eventlog.Version, found func(Finding)) (Verified, error) {
+// VerifyStream is Verify of one stream: of its parts from a version on, up to another, whole
+// where they are 1 and 0. The first part of one that is not whole is taken as it is, and its
+// events are not folded.
+func VerifyStream(ctx context.Context, log Log, codec central.Codec, stream eventlog.Stream, from, to eventlog.Version, found func(Finding)) (Verified, error) {
 	v := newVerifier(log, codec, found)
 	for commit, err := range log.Read(ctx, stream, from) {
 		var damage *eventlog.DamagedError
@@ -120,7 +121,11 @@ func VerifyStream(ctx context.Context, log Log, codec central.Codec, stream even
 		if err != nil {
 			return v.verified(), fmt.Errorf("read %s from the event log: %w", stream, err)
 		}
-		if p := commit.Parts[0]; from > 1 && v.counts.Commits == 0 {
+		p := commit.Parts[0]
+		if to != 0 && p.Version > to {
+			break
+		}
+		if from > 1 && v.counts.Commits == 0 {
 			c, _ := newChain(p.Stream)
 			c.version, c.hash, c.broken = p.Version-1, p.Prev, true
 			v.chains[p.Stream] = c

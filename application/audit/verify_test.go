@@ -209,9 +209,9 @@ func TestEachStreamCanBeVerifiedAlone(t *testing.T) {
 	for _, c := range h.commits {
 		for _, p := range c.Parts {
 			for _, from := range []eventlog.Version{1, p.Version, p.Last()} {
-				v, err := audit.VerifyStream(t.Context(), h, eventjson.Codec{}, p.Stream, from, func(f audit.Finding) { t.Error(f) })
-				if err != nil || v.Commits == 0 {
-					t.Fatalf("%s from %d: %+v, %v", p.Stream, from, v, err)
+				v, err := audit.VerifyStream(t.Context(), h, eventjson.Codec{}, p.Stream, from, p.Version, func(f audit.Finding) { t.Error(f) })
+				if err != nil || v.Commits == 0 || from == p.Version && v.Commits != 1 {
+					t.Fatalf("%s from %d to %d: %+v, %v", p.Stream, from, p.Version, v, err)
 				}
 			}
 		}
@@ -504,7 +504,7 @@ func TestTheAuditsErrorIsTheLogs(t *testing.T) {
 	if _, err := audit.Verify(t.Context(), log, eventjson.Codec{}, func(f audit.Finding) { t.Error(f) }, nil); !errors.Is(err, gone) {
 		t.Errorf("the audit says %v", err)
 	}
-	if _, err := audit.VerifyStream(t.Context(), log, eventjson.Codec{}, "point-CP-1", 1, func(f audit.Finding) { t.Error(f) }); !errors.Is(err, gone) {
+	if _, err := audit.VerifyStream(t.Context(), log, eventjson.Codec{}, "point-CP-1", 1, 0, func(f audit.Finding) { t.Error(f) }); !errors.Is(err, gone) {
 		t.Errorf("the audit of a stream says %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"evcharging/adapters/http"
 	"evcharging/adapters/kafka"
 	"evcharging/adapters/mongo"
+	"evcharging/adapters/notary"
 	"evcharging/application/message"
 	"evcharging/cmd/internal/central"
 	"evcharging/cmd/internal/health"
@@ -34,6 +36,7 @@ type commandLine struct {
 	Points   points   `cmd:"" help:"List the points, as a Central's pages have them."`
 	Sessions sessions `cmd:"" help:"List the open sessions, and those that closed last."`
 	Ticket   ticket   `cmd:"" help:"Show a session's bill."`
+	Key      key      `cmd:"" help:"Print the public part of the key that signs checkpoints: what an auditor needs."`
 	Health   check    `cmd:"" help:"Ask a running Central whether it is ready; exit with 1 where it is not."`
 }
 
@@ -48,13 +51,34 @@ type serve struct {
 	Port int    `env:"CENTRAL_PORT" default:"7000" max:"65535" placeholder:"PORT" help:"Port to listen on for it."`
 	Log  string `placeholder:"DIR" help:"Folder of the embedded event log; it is made where it is missing. Without it the log is in the MongoDB, and without that in evcharging-data."`
 	program.Mongo
-	HTTP         health.Address          `name:"http" env:"CENTRAL_HTTP" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only, and of /livez, /readyz and /metrics; 'off' for none."`
+	HTTP health.Address `name:"http" env:"CENTRAL_HTTP" default:"127.0.0.1:7080" placeholder:"HOST:PORT" help:"Address of the pages /points, /sessions and /log, to be read only, and of /livez, /readyz and /metrics; 'off' for none."`
+	signing
 	Secrets      string                  `placeholder:"FILE" help:"File of lines 'id secret': only these points are let in. Without it the network is open."`
 	Lease        time.Duration           `default:"0s" max:"1h" placeholder:"DURATION" help:"How long a Monitor's sign of life counts, where it gives a lease; 0s: as long as the Monitor says; else from 3s to 1h."`
 	TakeUp       time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long a granted supply may take to begin, plugging in included."`
 	Silence      time.Duration           `default:"60s" min:"5s" placeholder:"DURATION" help:"How long a running supply may be without a report before it ends as DISCONNECTED."`
 	FinalReport  time.Duration           `default:"60s" min:"1s" placeholder:"DURATION" help:"How long Central waits for the final report of a supply that it ended."`
 	DefaultPrice domain.MicroEurosPerKWh `env:"DEFAULT_PRICE_EUR_KWH" default:"0.30" placeholder:"EUR" help:"Price in EUR per kWh of a point that registers without one."`
+}
+
+// defaultLog is the folder of the embedded log where none is named.
+const defaultLog = "evcharging-data"
+
+// signing says where checkpoints of the event log are kept, and what signs them.
+type signing struct {
+	Checkpoints string `env:"CENTRAL_CHECKPOINTS" placeholder:"DIR" predictor:"file" help:"Folder where a signed checkpoint of the event log is kept once a minute; where none is named, that of the embedded log with -checkpoints behind its name, and none for a log in MongoDB. 'off' for none."`
+	SigningKey  string `name:"signing-key" env:"CENTRAL_SIGNING_KEY_FILE" placeholder:"FILE" predictor:"file" help:"File of the key that signs them; it is made where it is missing. Without it signing.key in that folder."`
+}
+
+// folder is where checkpoints are kept; empty: nowhere.
+func (s signing) folder(log string) string {
+	switch {
+	case s.Checkpoints == "off":
+		return ""
+	case s.Checkpoints == "" && log != "":
+		return filepath.Clean(log) + "-checkpoints"
+	}
+	return s.Checkpoints
 }
 
 // shortestLease is the contract's.
@@ -82,8 +106,9 @@ func (s *serve) Run(ctx context.Context, p *program.Process, c *commandLine) err
 		return err
 	}
 	if config.Mongo.URI == "" && config.LogDir == "" {
-		config.LogDir = "evcharging-data"
+		config.LogDir = defaultLog
 	}
+	config.Checkpoints, config.SigningKey = s.folder(config.LogDir), s.SigningKey
 	return central.Run(ctx, p, config, c.LogLevel)
 }
 
@@ -207,5 +232,21 @@ func (s *ticket) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	fmt.Fprintln(p.Stdout, console.Ticket(session))
+	return nil
+}
+
+type key struct{ signing }
+
+// Run prints a key.
+func (k *key) Run(p *program.Process) error {
+	file := k.SigningKey
+	if file == "" {
+		file = filepath.Join(k.folder(defaultLog), notary.KeyName)
+	}
+	loaded, err := notary.LoadKey(file)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Stdout, loaded.Public())
 	return nil
 }

@@ -63,8 +63,8 @@ func (r *rebuild) Run(ctx context.Context, p *program.Process) error {
 
 // outside are the flags that name checkpoints, which are kept outside a log.
 type outside struct {
-	Key         string   `name:"key" type:"path" placeholder:"FILE" predictor:"file" help:"The public key of the network: network.pub, or those of several Centrals one after the other."`
-	Checkpoints []string `name:"checkpoints" type:"path" sep:"none" placeholder:"FILE" predictor:"file" help:"A Central's folder of checkpoints, its file, or a copy of it; may be given again."`
+	Key         string   `name:"key" placeholder:"FILE" predictor:"file" help:"The public key of the network: network.pub, or those of several Centrals one after the other."`
+	Checkpoints []string `name:"checkpoints" sep:"none" placeholder:"FILE" predictor:"file" help:"A Central's folder of checkpoints, its file, or a copy of it; may be given again."`
 }
 
 func (o outside) config() replay.Outside {
@@ -95,7 +95,7 @@ type prove struct {
 	outside
 	JSON    bool   `name:"json" help:"Tell it as JSON."`
 	Samples bool   `help:"Tell each of many samples."`
-	Export  string `type:"path" placeholder:"FILE" predictor:"file" help:"Write the proof to this file; it needs --key and --checkpoints."`
+	Export  string `placeholder:"FILE" predictor:"file" help:"Write the proof to this file; it needs --key and --checkpoints."`
 }
 
 // Run tells why a bill is what it is.
@@ -106,8 +106,8 @@ func (c *prove) Run(ctx context.Context, p *program.Process) error {
 }
 
 type check struct {
-	Proof   string `arg:"" type:"path" predictor:"file" help:"The file of the proof."`
-	Key     string `name:"key" required:"" type:"path" placeholder:"FILE" predictor:"file" help:"The public key of the network: network.pub."`
+	Proof   string `arg:"" predictor:"file" help:"The file of the proof."`
+	Key     string `name:"key" required:"" placeholder:"FILE" predictor:"file" help:"The public key of the network: network.pub."`
 	JSON    bool   `name:"json" help:"Tell what it proves as JSON."`
 	Samples bool   `help:"Tell each of many samples."`
 }

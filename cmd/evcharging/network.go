@@ -48,7 +48,7 @@ func start(ctx context.Context, p *program.Process, r run, level slog.Level) (er
 
 	config := kafka.Config{Brokers: []string{embedded.Addr()}, ClientID: "evcharging", Logger: logger.Logger}
 	ofCentral := central.Config{
-		Kafka: config, LogDir: filepath.Join(r.Data, "log"),
+		Kafka: config, LogDir: filepath.Join(r.Data, "log"), Checkpoints: filepath.Join(r.Data, "checkpoints"),
 		Listen: freeAddress(r.Host, authPort), HTTP: freeAddress(r.Host, pagesPort),
 		Patience: session.DefaultPatience, DefaultPrice: defaultPrice, Logger: logger.Logger,
 	}

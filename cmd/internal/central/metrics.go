@@ -48,6 +48,12 @@ func (n *Node) standing(ctx context.Context) prometheus.Standing {
 		}
 	}
 	s.Documents = n.documentsStand()
+	if n.vitals.feed.Load() != nil {
+		s.Audit = &prometheus.Audit{Streams: n.sampled.streams.Load(), Findings: n.sampled.findings.Load()}
+		if at := n.signed.Load(); at != nil {
+			s.Audit.Signed = *at
+		}
+	}
 	asked.Wait()
 	return s
 }

@@ -52,7 +52,10 @@ type Config struct {
 	Lease time.Duration
 	// DefaultPrice is that of a registration without one.
 	DefaultPrice domain.MicroEurosPerKWh
-	Logger       *slog.Logger
+	// Checkpoints is the folder where checkpoints of the event log are kept; empty: none are made.
+	// SigningKey is the file of the key that signs them, in that folder where it is empty.
+	Checkpoints, SigningKey string
+	Logger                  *slog.Logger
 }
 
 // Node is a Central that runs.
@@ -71,6 +74,8 @@ type Node struct {
 	vitals    vitals
 	metrics   *prometheus.Central
 	documents documents
+	signed    signed
+	sampled   sampled
 
 	stopReading context.CancelFunc
 	stopRest    context.CancelFunc
@@ -182,6 +187,10 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	n.rest.Go(func() { n.watchSilence(rest) })
 	n.rest.Go(func() { n.beat(rest) })
 	n.rest.Go(func() { n.watchDeadlines(rest, deadlines) })
+	n.rest.Go(func() { n.verifySamples(rest) })
+	if config.Checkpoints != "" {
+		n.rest.Go(func() { n.keepCheckpoints(rest) })
+	}
 	if err = n.operator.Ready(ctx); err != nil {
 		return nil, err
 	}
