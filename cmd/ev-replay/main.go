@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 
+	"evcharging/adapters/kafka"
 	"evcharging/adapters/mongo"
 	"evcharging/cmd/internal/program"
 	"evcharging/cmd/internal/replay"
@@ -65,10 +66,14 @@ func (r *rebuild) Run(ctx context.Context, p *program.Process) error {
 type outside struct {
 	Key         string   `name:"key" placeholder:"FILE" predictor:"file" help:"The public key of the network: network.pub, or those of several Centrals one after the other."`
 	Checkpoints []string `name:"checkpoints" sep:"none" placeholder:"FILE" predictor:"file" help:"A Central's folder of checkpoints, its file, or a copy of it; may be given again."`
+	Kafka       []string `env:"KAFKA_BOOTSTRAP_SERVERS" type:"addresses" placeholder:"HOST:PORT,..." help:"Addresses of the Kafka broker: with --key the checkpoints of its topic ev.checkpoint count, too."`
+	program.KafkaSecurity
 }
 
-func (o outside) config() replay.Outside {
-	return replay.Outside{Key: o.Key, Checkpoints: o.Checkpoints}
+func (o outside) config(p *program.Process) (replay.Outside, error) {
+	joining := program.Common{Kafka: o.Kafka, KafkaSecurity: o.KafkaSecurity}
+	broker, err := joining.KafkaConfig(kafka.Nobody, "ev-replay", p.Logger)
+	return replay.Outside{Key: o.Key, Checkpoints: o.Checkpoints, Kafka: broker}, err
 }
 
 type verify struct {
@@ -79,13 +84,17 @@ type verify struct {
 
 // Run verifies a log.
 func (v *verify) Run(ctx context.Context, p *program.Process) error {
-	if err := v.Check(); err != nil {
+	outside, err := v.config(p)
+	if err == nil {
+		err = v.Check()
+	}
+	if err != nil {
 		return err
 	}
 	return replay.Verify(ctx, p, replay.VerifyConfig{
 		Source:  v.Log,
 		Mongo:   mongo.Config{URI: v.URI.Reveal(), Username: v.Username, Password: v.Password.Reveal(), Logger: p.Logger},
-		Outside: v.config(),
+		Outside: outside,
 	})
 }
 
@@ -100,8 +109,12 @@ type prove struct {
 
 // Run tells why a bill is what it is.
 func (c *prove) Run(ctx context.Context, p *program.Process) error {
+	outside, err := c.config(p)
+	if err != nil {
+		return err
+	}
 	return replay.Prove(ctx, p, replay.ProveConfig{
-		Session: c.Session, Source: c.Log, Mongo: c.mongo(p), JSON: c.JSON, Samples: c.Samples, Export: c.Export, Outside: c.config(),
+		Session: c.Session, Source: c.Log, Mongo: c.source.mongo(p), JSON: c.JSON, Samples: c.Samples, Export: c.Export, Outside: outside,
 	})
 }
 

@@ -62,10 +62,11 @@ func prove(ctx context.Context, p *program.Process, c ProveConfig, log audit.Log
 	if err != nil || c.Export == "" {
 		return err
 	}
-	keys, checkpoints, err := c.open()
+	keys, checkpoints, done, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	proof, err := audit.Prove(ctx, log, eventjson.Codec{}, keys, checkpoints, c.Session)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +13,13 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
+	"evcharging/adapters/broker"
+	"evcharging/adapters/kafka"
 	"evcharging/adapters/notary"
 	"evcharging/application/audit"
 	"evcharging/application/audit/audittest"
 	"evcharging/application/eventlog"
+	"evcharging/application/message"
 	"evcharging/cmd/internal/program"
 	"evcharging/domain"
 	"evcharging/domain/session"
@@ -217,5 +221,55 @@ func TestVerifyAgainstCheckpoints(t *testing.T) {
 	out.Key = filepath.Join(signed(t, mustLog(supplies(t)), 5), notary.PublicName)
 	if printed, err = verify(); !errors.Is(err, ErrFindings) || !strings.Contains(printed, "no checkpoint is signed by a key that counts") {
 		t.Errorf("%v, it prints\n%s", err, printed)
+	}
+}
+
+// The topic of checkpoints alone is enough to hold a log against.
+func TestVerifyAgainstTheTopic(t *testing.T) {
+	file, dir, all := kept(t)
+	embedded, err := broker.Start(broker.Config{Addr: "127.0.0.1:0", Dir: t.TempDir(), Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embedded.Close()
+	config := kafka.Config{Brokers: []string{embedded.Addr()}, ClientID: "test", Logger: quiet}
+	transport, err := kafka.Connect(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.Close()
+	folder, err := notary.OpenFolder(dir, "", uuid.UUID{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	texts, err := folder.Unpublished()
+	if err != nil || len(texts) < 5 {
+		t.Fatal(len(texts), err)
+	}
+	if err := transport.EnsureTopics(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range append(texts, texts[len(texts)-1]) { // the last once more, as after a crash
+		if err := transport.Send(t.Context(), message.Checkpoint{Key: folder.Key().Name(), Text: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := Outside{Key: filepath.Join(dir, notary.PublicName), Kafka: config}
+	printed, err := run(t, "", func(p *program.Process) error {
+		return Verify(t.Context(), p, VerifyConfig{Source: file, Outside: out})
+	})
+	if err != nil || !strings.Contains(printed, "all is well\ncheckpoints: "+strconv.Itoa(len(texts))+" checkpoints from") {
+		t.Errorf("%v, it prints\n%s", err, printed)
+	}
+	proof := filepath.Join(t.TempDir(), "proof.json")
+	_, err = run(t, "", func(p *program.Process) error {
+		return Prove(t.Context(), p, ProveConfig{Session: all[0].Session, Source: file, Export: proof, Outside: out})
+	})
+	if err == nil {
+		_, err = run(t, "", func(p *program.Process) error { return Check(t.Context(), p, CheckConfig{File: proof, Key: out.Key}) })
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }

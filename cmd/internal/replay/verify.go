@@ -11,6 +11,7 @@ import (
 	"evcharging/adapters/eventjson"
 	"evcharging/adapters/http"
 	"evcharging/adapters/mongo"
+	"evcharging/adapters/notary"
 	"evcharging/application/audit"
 	"evcharging/application/central"
 	"evcharging/application/eventlog"
@@ -121,9 +122,14 @@ func (v *verification) run(ctx context.Context, c VerifyConfig) error {
 func (v *verification) verify(ctx context.Context, o Outside, end int64) (summary []string, err error) {
 	var verified audit.Verified
 	var witnessed audit.Witnessed
-	keys, checkpoints, err := o.open()
-	if o.named() && err != nil {
-		return nil, err
+	var keys *notary.Keys
+	var checkpoints []audit.Checkpoints
+	if o.named() {
+		var done func()
+		if keys, checkpoints, done, err = o.open(ctx); err != nil {
+			return nil, err
+		}
+		defer done()
 	}
 	step := begin(v.Stderr, "verify", end)
 	progress := func(sofar audit.Verified) { step.came(int64(sofar.Commits)) }
