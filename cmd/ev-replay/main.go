@@ -114,7 +114,7 @@ func (c *prove) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	return replay.Prove(ctx, p, replay.ProveConfig{
-		Session: c.Session, Source: c.Log, Mongo: c.source.mongo(p), JSON: c.JSON, Samples: c.Samples, Export: c.Export, Outside: outside,
+		Session: c.Session, Source: c.Log, Mongo: c.mongo(p), JSON: c.JSON, Samples: c.Samples, Export: c.Export, Outside: outside,
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"evcharging/application/audit"
 	"evcharging/application/audit/audittest"
 	"evcharging/application/eventlog"
+	"evcharging/application/eventlog/eventlogtest"
 	"evcharging/application/message"
 	"evcharging/domain"
 )
@@ -304,5 +305,42 @@ func (l changedLog) Read(ctx context.Context, stream eventlog.Stream, from event
 				return
 			}
 		}
+	}
+}
+
+// BenchmarkCheckpoint is the cost of a checkpoint of 1,000 streams that have changed, of so many.
+func BenchmarkCheckpoint(b *testing.B) {
+	for _, streams := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("%d streams", streams), func(b *testing.B) {
+			log, builder := memory.NewLog(), eventlogtest.NewBuilder("ev.supply.telemetry")
+			add := func(i int) {
+				stream := eventlog.Stream(fmt.Sprintf("session-00000000-0000-0000-0000-%012d", i))
+				if err := log.Append(b.Context(), builder.Commit(eventlog.Cause{}, eventlogtest.Lifecycle(stream, `{"type":"…"}`))); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for i := range streams {
+				add(i)
+			}
+			folder, err := notary.OpenFolder(b.TempDir(), "", ofTests)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer folder.Close()
+			s := newSigner(log, ofTests, folder, false)
+			if err := s.sign(b.Context(), 1); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				b.StopTimer()
+				for i := range 1_000 {
+					add(i)
+				}
+				b.StartTimer()
+				if err := s.sign(b.Context(), 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
