@@ -161,6 +161,34 @@ func TestAWriteThatTheMajorityMayNotHaveIsLookedFor(t *testing.T) {
 	eventlogtest.Holds(t, log, b, stored)
 }
 
+func TestAWriteThatTheMajorityLostIsNotAcknowledged(t *testing.T) {
+	server(t)
+	uri := database(t)
+	l := newLine(t, hostOf(t, uri))
+	s := connect(t, uri)
+	log := connectWith(t, Config{URI: l.uri(uri), Logger: slog.New(slog.DiscardHandler)}).Log()
+	l.set(func() {
+		l.alter = func(d bson.D) bson.D {
+			if _, err := s.events.DeleteMany(t.Context(), bson.D{}); err != nil { // as a fail-over does
+				t.Error(err)
+			}
+			return append(d, bson.E{Key: "writeConcernError", Value: bson.D{{Key: "code", Value: int32(64)}, {Key: "errmsg", Value: "waiting for replication timed out"}}})
+		}
+	})
+	b := eventlogtest.NewBuilder("ev.health")
+	commit := b.Commit(b.Cause(), eventlogtest.Lifecycle("session-1", `1`))
+	var conflict *eventlog.ConflictError
+	var stored *eventlog.CauseStoredError
+	if err := log.Append(t.Context(), commit); err == nil || errors.As(err, &conflict) || errors.As(err, &stored) {
+		t.Errorf("%v, want the store's error", err)
+	}
+	l.set(func() { l.alter = nil })
+	if err := log.Append(t.Context(), commit); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	eventlogtest.Holds(t, log, b, []eventlog.Commit{commit})
+}
+
 func TestACommitWhoseAnswersAreAllLostIsFoundByItsID(t *testing.T) {
 	server(t)
 	uri := database(t)

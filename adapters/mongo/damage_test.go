@@ -239,27 +239,41 @@ func TestALostPartIsSeenByTheOneAfterIt(t *testing.T) {
 	}
 }
 
-// A lifecycle part between samples leaves no gap in what rehydration reads: it is missed
-// because each part knows how many came before it.
-func TestALostLifecyclePartBetweenSamplesIsMissed(t *testing.T) {
+// What rehydration does not read can't be missed by it, but for what it should have read: each
+// part knows how many before it are no samples, and behind the last sample there is no gap.
+func TestALostPartIsMissedByRehydration(t *testing.T) {
 	server(t)
-	s := connect(t, database(t))
-	b := eventlogtest.NewBuilder("ev.control")
-	var commits []eventlog.Commit
-	for _, d := range []eventlogtest.Draft{
-		eventlogtest.Lifecycle(victim, `1`), eventlogtest.Sample(victim, `2`), eventlogtest.Lifecycle(victim, `3`),
-		eventlogtest.Sample(victim, `4`), eventlogtest.Sample(victim, `5`),
+	for name, c := range map[string]struct {
+		drafts    []eventlogtest.Draft
+		lost      int
+		seenBy    int
+		seenAfter eventlog.Position
+	}{
+		"no sample, between samples": {[]eventlogtest.Draft{
+			eventlogtest.Lifecycle(victim, `1`), eventlogtest.Sample(victim, `2`), eventlogtest.Lifecycle(victim, `3`),
+			eventlogtest.Sample(victim, `4`), eventlogtest.Sample(victim, `5`),
+		}, 2, 4, 5},
+		"the last sample": {[]eventlogtest.Draft{
+			eventlogtest.Lifecycle(victim, `1`), eventlogtest.Sample(victim, `2`), eventlogtest.Sample(victim, `3`), eventlogtest.Lifecycle(victim, `4`),
+		}, 2, 3, 4},
 	} {
-		commits = append(commits, b.Commit(eventlog.Cause{}, d))
-		if err := s.Log().Append(t.Context(), commits[len(commits)-1]); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(name, func(t *testing.T) {
+			s := connect(t, database(t))
+			b := eventlogtest.NewBuilder("ev.control")
+			var commits []eventlog.Commit
+			for _, d := range c.drafts {
+				commits = append(commits, b.Commit(eventlog.Cause{}, d))
+				if err := s.Log().Append(t.Context(), commits[len(commits)-1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := s.events.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: idOf(commits[c.lost].ID)}}); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Log().Rehydrate(t.Context(), victim)
+			wantDamage(t, "Rehydrate", err, commits[c.seenBy], c.seenAfter, victim)
+		})
 	}
-	if _, err := s.events.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: idOf(commits[2].ID)}}); err != nil {
-		t.Fatal(err)
-	}
-	_, err := s.Log().Rehydrate(t.Context(), victim)
-	wantDamage(t, "Rehydrate", err, commits[4], 5, victim)
 }
 
 func TestAPartThatWasForgedIsSeenByTheOneAfterIt(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 	"evcharging/application/eventlog/eventlogtest"
 )
 
-// follower0 is one that follows, until the test ends or it is stopped.
+// following is somebody who follows, until the test ends or it is stopped.
 type following struct {
 	mu    sync.Mutex
 	took  []eventlog.Commit
@@ -108,7 +109,8 @@ func TestFollowGoesOnOverOutages(t *testing.T) {
 	uri := database(t)
 	writer := connect(t, uri)
 	l := newLine(t, hostOf(t, uri))
-	reader := connectWith(t, Config{URI: l.uri(uri), Logger: slog.New(slog.DiscardHandler), patience: 2 * time.Second})
+	said := &diary{}
+	reader := connectWith(t, Config{URI: l.uri(uri), Logger: slog.New(slog.NewTextHandler(said, nil)), patience: 2 * time.Second})
 	f := followLog(t, reader.Log())
 	<-f.begun
 	b := eventlogtest.NewBuilder("ev.health")
@@ -122,21 +124,55 @@ func TestFollowGoesOnOverOutages(t *testing.T) {
 			}
 		}
 	}
-	// nothing at all may have come before it breaks
-	l.Down()
-	write(3)
-	l.Up()
-	wantFollowed(t, f, want)
-	// nor does it matter how it breaks: a server that hangs for longer than anybody waits
-	write(3)
-	l.Freeze()
-	write(3)
-	waitUntil(t, func() bool { return reader.Ping(t.Context()) != nil })
-	write(3)
-	l.Thaw()
-	wantFollowed(t, f, want)
-	write(3)
-	wantFollowed(t, f, want)
+	for name, outage := range map[string]struct{ begin, end func() }{
+		"gone":    {l.Down, l.Up},
+		"hanging": {l.Freeze, l.Thaw},
+	} {
+		// whatever was handed over before, nothing is missed
+		outage.begin()
+		write(3)
+		waitUntil(t, func() bool { return said.has("trying again") })
+		write(3)
+		outage.end()
+		wantFollowed(t, f, want)
+		waitUntil(t, func() bool { return said.has("is followed again") })
+		if n := said.lines(); n != 2 {
+			t.Errorf("%s: it said %d lines, want two", name, n)
+		}
+		said.clear()
+		write(3)
+		wantFollowed(t, f, want)
+	}
+}
+
+// diary keeps what is said.
+type diary struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (d *diary) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text.Write(p)
+}
+
+func (d *diary) has(text string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Contains(d.text.String(), text)
+}
+
+func (d *diary) lines() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Count(d.text.String(), "\n")
+}
+
+func (d *diary) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.text.Reset()
 }
 
 func TestFollowSaysThatItCanNotGoOn(t *testing.T) {

@@ -53,8 +53,8 @@ func TestACounterThatIsLostOrBehindGoesOnAfterTheGreatestPosition(t *testing.T) 
 
 				// then what comes after is behind what was there
 				eventlogtest.Holds(t, l, b, stored)
-				if end, err := l.End(t.Context()); err != nil || end < 13 {
-					t.Errorf("the log ends at %d, %v", end, err)
+				if end, err := l.End(t.Context()); err != nil || end < leap {
+					t.Errorf("the log ends at %d, %v: what is under way may be in the way", end, err)
 				}
 			})
 		}
@@ -66,6 +66,27 @@ func setCounter(t *testing.T, s *Store, value int64) {
 	if _, err := s.meta.UpdateOne(t.Context(), bson.D{{Key: "_id", Value: counter}}, set("value", value)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Where the counter points to positions that nobody used, no unique index is in the way: the
+// writer knows that what it follows is behind them.
+func TestACounterThatPointsIntoAHoleIsBehind(t *testing.T) {
+	server(t)
+	s := connect(t, database(t))
+	l := s.Log()
+	b := eventlogtest.NewBuilder("ev.health")
+	var stored []eventlog.Commit
+	for _, value := range []int64{0, 1000, 500} {
+		if value > 0 {
+			setCounter(t, s, value)
+		}
+		commit := b.Commit(b.Cause(), eventlogtest.Lifecycle("point-1", `1`))
+		if err := l.Append(t.Context(), commit); err != nil {
+			t.Fatal(err)
+		}
+		stored = append(stored, commit)
+	}
+	eventlogtest.Holds(t, l, b, stored)
 }
 
 // Positions that nobody used are passed over.
