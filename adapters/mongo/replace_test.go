@@ -89,6 +89,28 @@ func runShelves(t *testing.T, open func(*testing.T) shelves) {
 			t.Error("one is not stored for another's sake")
 		}
 	})
+	t.Run("the ids of all documents are given", func(t *testing.T) {
+		const documents = 1_200 // more than a server gives at once
+		s := open(t)
+		all := make([]replacement, documents)
+		for i := range all {
+			all[i] = versioned(t, fmt.Sprintf("S-%04d", i), 1, "")
+		}
+		must(t, errors.Join(s.replace(t.Context(), sessionsCollection, all)...))
+		given := map[string]int{}
+		must(t, s.ids(t.Context(), sessionsCollection, func(id bson.RawValue) error {
+			given[id.StringValue()]++
+			return nil
+		}))
+		if len(given) != documents || given["S-0007"] != 1 || given["S-1199"] != 1 {
+			t.Errorf("%d ids are given, want %d", len(given), documents)
+		}
+		stop := errors.New("enough")
+		if err := s.ids(t.Context(), sessionsCollection, func(bson.RawValue) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("it ends with %v, want %v", err, stop)
+		}
+		must(t, s.ids(t.Context(), pointsCollection, func(bson.RawValue) error { return stop }))
+	})
 	t.Run("what claims a version is replaced exactly", func(t *testing.T) {
 		for _, claims := range []any{int64(99), int32(3), 7.5, "7", nil, true, bson.D{{Key: "x", Value: 1}}, bson.A{1, 2}} {
 			s := open(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -137,10 +138,30 @@ func (h *history) drop(stream eventlog.Stream) {
 	h.commits = left
 }
 
+// tableOfAttacks are the attacks that docs/attacks.md tells of.
+func tableOfAttacks(t *testing.T) (names []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/attacks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || strings.HasPrefix(cells[1], "---") || cells[1] == " Attack " {
+			continue
+		}
+		names = append(names, strings.TrimSpace(cells[1]))
+	}
+	if len(names) < 15 {
+		t.Fatalf("the table has %d lines", len(names))
+	}
+	return names
+}
+
 // The table of attacks of docs/attacks.md: each of its lines is one here.
 func TestAttacks(t *testing.T) {
 	key, other := newKey(t), newKey(t)
-	for name, c := range map[string]struct {
+	attacks := map[string]struct {
 		attack func(t *testing.T, d *day) []audit.Checkpoints
 		want   []error // nil: nothing is found
 	}{
@@ -162,6 +183,10 @@ func TestAttacks(t *testing.T) {
 			d.history.chain(stream)
 			return nil
 		}, []error{audit.ErrRewritten}},
+		"a bill that does not follow from its reports, hashed again": {func(t *testing.T, d *day) []audit.Checkpoints {
+			hidden(func(e *session.TicketIssued) { e.Amount = 905_000 })(d.history, d.stream("finished"))
+			return nil
+		}, []error{audit.ErrTicket, audit.ErrRewritten}},
 		"a cut tail": {func(t *testing.T, d *day) []audit.Checkpoints {
 			stream := d.stream("revised twice")
 			i, _ := find[session.TicketRevised](d.history, stream, 1)
@@ -255,7 +280,16 @@ func TestAttacks(t *testing.T) {
 			d.commits = append(d.commits, refused(t, 7, d.commits[len(d.commits)-1].At))
 			return nil
 		}, nil},
-	} {
+	}
+	for _, name := range tableOfAttacks(t) {
+		if _, tested := attacks[name]; !tested {
+			t.Errorf("docs/attacks.md has %q, which is not tested", name)
+		}
+	}
+	for name, c := range attacks {
+		if name != "nothing" && !slices.Contains(tableOfAttacks(t), name) {
+			t.Errorf("docs/attacks.md does not have %q", name)
+		}
 		t.Run(name, func(t *testing.T) {
 			d := newDay(t, key)
 			all := c.attack(t, d)

@@ -30,6 +30,10 @@ const (
 // errOtherLog tells of a log that is not the one of the last checkpoint.
 var errOtherLog = errors.New("the event log does not go on where the last checkpoint was: it was rolled back or exchanged; look at it with ev-replay verify, and where it is right as it is, begin anew in another folder with --checkpoints")
 
+// errUnkept tells that a checkpoint may be in its folder, or not: no other may have its
+// number before that is looked up.
+var errUnkept = errors.New("the checkpoint can't be kept")
+
 // signer makes checkpoints of an event log. It is not safe for use from several goroutines.
 type signer struct {
 	log     eventlog.Log
@@ -116,8 +120,10 @@ func (s *signer) take(changes *audit.Changes, c eventlog.Positioned, listed map[
 
 func (s *signer) append(changes *audit.Changes, at domain.UnixMillis) error {
 	checkpoint, record := s.folder.Chain().Next(s.network, at, changes.Heads())
-	_, err := s.folder.Append(checkpoint, record, s.reached.position, s.reached.commit)
-	return err
+	if _, err := s.folder.Append(checkpoint, record, s.reached.position, s.reached.commit); err != nil {
+		return fmt.Errorf("%w: %w", errUnkept, err)
+	}
+	return nil
 }
 
 // same is errOtherLog where the log does not have the commit that was reached.
@@ -183,7 +189,11 @@ func (n *Node) checkpoint(ctx context.Context, s **signer) error {
 		*s = newSigner(n.store, n.store.network, folder, n.store.shared != nil)
 		n.logger.Info("checkpoints of the event log are signed once a minute", "folder", n.config.Checkpoints, "key", folder.Key().Public())
 	}
-	if err := (*s).sign(ctx, now()); err != nil {
+	if err := (*s).sign(ctx, now()); errors.Is(err, errUnkept) {
+		folder := (*s).folder
+		*s = nil
+		return errors.Join(err, folder.Close())
+	} else if err != nil {
 		return err
 	}
 	at := (*s).folder.Chain().Last.At

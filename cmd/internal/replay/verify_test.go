@@ -49,6 +49,54 @@ func verified(t *testing.T, source, stdin string) (printed string, err error) {
 	return run(t, stdin, func(p *program.Process) error { return Verify(t.Context(), p, VerifyConfig{Source: source}) })
 }
 
+// embedded is a folder of an embedded log that has what another has.
+func embedded(t *testing.T, log eventlog.Log) (folder string) {
+	t.Helper()
+	folder = filepath.Join(t.TempDir(), "log")
+	to, err := bbolt.Open(folder, bbolt.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, err := range log.All(t.Context(), 1) {
+		if err == nil {
+			err = to.Append(t.Context(), c.Commit)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+func TestVerifyTellsWhereAnEmbeddedLogIsDamaged(t *testing.T) {
+	log, all := supplies(t)
+	folder := embedded(t, log)
+	files, err := filepath.Glob(filepath.Join(folder, "*.seg"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(text, []byte(`"amount":105000`), []byte(`"amount":905000`), -1)
+	if bytes.Equal(changed, text) {
+		t.Fatal("the amount is not in the file")
+	}
+	if err := os.WriteFile(files[0], changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	printed, err := verified(t, folder, "")
+	stream := "session-" + string(all[0].Session)
+	if !errors.Is(err, ErrFindings) || !regexp.MustCompile(`(?m)^0+1\.seg, position \d+, `+stream+`: the event log is damaged: .*hash`).MatchString(printed) ||
+		!strings.Contains(printed, " 15 tickets computed anew: 1 finding") {
+		t.Errorf("%v, it prints\n%s", err, printed)
+	}
+}
+
 func TestVerifyALogWhereverItIs(t *testing.T) {
 	log, _ := supplies(t)
 	text := written(t, log)
@@ -56,22 +104,7 @@ func TestVerifyALogWhereverItIs(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Join(text, "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(t.TempDir(), "log")
-	embedded, err := bbolt.Open(folder, bbolt.Options{Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for c, err := range log.All(t.Context(), 1) {
-		if err == nil {
-			err = embedded.Append(t.Context(), c.Commit)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := embedded.Close(); err != nil {
-		t.Fatal(err)
-	}
+	folder := embedded(t, log)
 	first := ""
 	for what, source := range map[string][2]string{"a file": {file}, "standard input": {"-", strings.Join(text, "")}, "a folder": {folder}} {
 		printed, err := verified(t, source[0], source[1])
