@@ -82,7 +82,7 @@ func TestVerifyTellsWhereAnEmbeddedLogIsDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := bytes.Replace(text, []byte(`"amount":105000`), []byte(`"amount":905000`), -1)
+	changed := bytes.ReplaceAll(text, []byte(`"amount":105000`), []byte(`"amount":905000`))
 	if bytes.Equal(changed, text) {
 		t.Fatal("the amount is not in the file")
 	}
