@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,6 +90,10 @@ func (c Client) open(ctx context.Context, page string) (io.ReadCloser, error) {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
+		var asked *url.Error
+		if errors.As(err, &asked) { // which says the address once more
+			err = asked.Err
+		}
 		return nil, fmt.Errorf("Central does not answer at %s (is it running, and with --http %s?): %w", c.Address, c.Address, err)
 	}
 	if response.StatusCode != http.StatusOK {

@@ -351,7 +351,7 @@ func (l *Log) insert(ctx context.Context, group []*request) error {
 		documents[i].Position = int64(r.position)
 	}
 	deadline, _ := ctx.Deadline()
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-l.store.patience/4)) // some is left for looking back
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-l.store.patience/2)) // the rest is for looking back
 	defer cancel()
 	_, err := l.store.events.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
 	return err

@@ -27,6 +27,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/google/uuid"
+
+	"evcharging/application/eventlog"
+	"evcharging/application/eventlog/eventlogtest"
 )
 
 // pretender speaks enough of the protocol to be connected to. It answers hello with one
@@ -431,4 +434,55 @@ func TestUnansweredIsTheLongestThatAnybodyWaits(t *testing.T) {
 	})
 	h.away = seconds(-5)
 	want("without a primary", 5*time.Second)
+}
+
+func TestWhoConnectsToReadMakesNothing(t *testing.T) {
+	server(t)
+	uri := database(t)
+	read := func() (*Store, error) {
+		s, err := ConnectToRead(t.Context(), Config{URI: uri, Logger: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			t.Cleanup(func() { _ = s.Close() })
+		}
+		return s, err
+	}
+	// given a database that nobody has written to
+	if _, err := read(); !errors.Is(err, ErrEmpty) {
+		t.Errorf("%v, want ErrEmpty", err)
+	}
+	// given one of a network, of which somebody removed the marks of open streams
+	s := connect(t, uri)
+	if names, err := s.db.ListCollectionNames(t.Context(), bson.D{}); err != nil || len(names) == 0 {
+		t.Errorf("%v, %v: whoever writes makes collections", names, err)
+	}
+	b := eventlogtest.NewBuilder("ev.health")
+	for _, c := range []eventlog.Commit{
+		b.Commit(b.Cause(), eventlogtest.Lifecycle("point-1", `1`), eventlogtest.Lifecycle("session-1", `1`)),
+		b.Commit(b.Cause(), eventlogtest.Closing("session-1", `2`)),
+	} {
+		if err := s.Log().Append(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.open.Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantOpen(t, reader, "point-1")
+	if reader.NetworkID() != s.NetworkID() {
+		t.Errorf("network %s, want %s", reader.NetworkID(), s.NetworkID())
+	}
+	if n, err := s.open.CountDocuments(t.Context(), bson.D{}); err != nil || n != 0 {
+		t.Errorf("%d marks, %v: the reader wrote", n, err)
+	}
+	// given one of a newer program
+	if _, err := s.meta.UpdateByID(t.Context(), "schema", bson.D{{Key: "$set", Value: bson.D{{Key: "value", Value: schema + 1}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(); !errors.Is(err, ErrNewerSchema) {
+		t.Errorf("%v, want ErrNewerSchema", err)
+	}
 }

@@ -3,6 +3,7 @@ package mongo
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -119,6 +120,10 @@ func (l *Log) tidy() {
 // openStreams are the streams that have a mark whose part is stored, and no part behind it
 // that closes.
 func (l *Log) openStreams(ctx context.Context) ([]eventlog.Stream, error) {
+	if l.store.reads { // whose marks they are may be lacking some, and has to complete them
+		opened, err := l.openByPass(ctx)
+		return slices.Sorted(maps.Keys(opened)), err
+	}
 	if err := l.completeMarks(ctx); err != nil {
 		return nil, err
 	}
@@ -221,29 +226,9 @@ func (l *Log) completeMarks(ctx context.Context) error {
 	if !errors.Is(err, mongo.ErrNoDocuments) {
 		return err
 	}
-	end, err := l.end(ctx)
+	open, err := l.openByPass(ctx)
 	if err != nil {
 		return err
-	}
-	open := map[eventlog.Stream]eventlog.Version{}
-	for from, step := eventlog.Position(1), eventlog.Position(allWindow); from <= end; {
-		found := false
-		err := l.outlines(ctx, between(from, from+step), func(k string, kind eventlog.Kind) {
-			found = true
-			stream, version, ok := parseKey(k)
-			if _, isOpen := open[stream]; kind == eventlog.Closing {
-				delete(open, stream)
-			} else if ok && !isOpen && (kind == eventlog.Lifecycle || version == 1) {
-				open[stream] = version
-			}
-		})
-		if err != nil {
-			return err
-		}
-		from += step
-		if step = allWindow; !found {
-			step *= 2
-		}
 	}
 	var marks []string
 	for stream, version := range open {
@@ -258,4 +243,33 @@ func (l *Log) completeMarks(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// openByPass are the open streams, with the version that opened each, as the whole log says.
+func (l *Log) openByPass(ctx context.Context) (map[eventlog.Stream]eventlog.Version, error) {
+	end, err := l.end(ctx)
+	if err != nil {
+		return nil, err
+	}
+	open := map[eventlog.Stream]eventlog.Version{}
+	for from, step := eventlog.Position(1), eventlog.Position(allWindow); from <= end; {
+		found := false
+		err := l.outlines(ctx, between(from, from+step), func(k string, kind eventlog.Kind) {
+			found = true
+			stream, version, ok := parseKey(k)
+			if _, isOpen := open[stream]; kind == eventlog.Closing {
+				delete(open, stream)
+			} else if ok && !isOpen && (kind == eventlog.Lifecycle || version == 1) {
+				open[stream] = version
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		from += step
+		if step = allWindow; !found {
+			step *= 2
+		}
+	}
+	return open, nil
 }

@@ -30,6 +30,8 @@ var (
 	ErrStandalone = errors.New("MongoDB is no replica set: start it with --replSet and run rs.initiate() once, one server is enough")
 	// ErrNewerSchema tells of a database that a newer program has written to.
 	ErrNewerSchema = errors.New("a newer program has written to this database: update this one")
+	// ErrEmpty tells of a database that is to be read, and that no program of ours has written to.
+	ErrEmpty = errors.New("no network has anything in this database")
 	// ErrSchema tells of a database that is not as this program makes it.
 	ErrSchema = errors.New("the database is not as it should be")
 )

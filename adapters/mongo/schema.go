@@ -115,11 +115,11 @@ func (s specification) is(i index) bool {
 // processes at once.
 func (s *Store) migrate(ctx context.Context) error {
 	version, err := settle(ctx, s, "schema", schema)
+	if err == nil {
+		err = s.knows(version)
+	}
 	if err != nil {
 		return s.explain(err)
-	}
-	if version > schema {
-		return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewerSchema, s.place, version, schema)
 	}
 	if err := s.index(ctx); err != nil {
 		return err
@@ -132,6 +132,38 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return s.explain(err)
 	}
+	return s.identify(network)
+}
+
+// inspect looks whether there is anything to read.
+func (s *Store) inspect(ctx context.Context) error {
+	version, err := noted[int32](ctx, s, "schema")
+	if err == nil {
+		err = s.knows(version)
+	}
+	var network bson.Binary
+	if err == nil {
+		network, err = noted[bson.Binary](ctx, s, "network")
+	}
+	switch {
+	case errors.Is(err, mongo.ErrNoDocuments):
+		return fmt.Errorf("%w: %s", ErrEmpty, s.place)
+	case err != nil:
+		return s.explain(err)
+	}
+	return s.identify(network)
+}
+
+// knows is ErrNewerSchema where a version of the schema is none of ours.
+func (s *Store) knows(version int32) error {
+	if version > schema {
+		return fmt.Errorf("%w: %s has schema %d, this program knows %d", ErrNewerSchema, s.place, version, schema)
+	}
+	return nil
+}
+
+// identify takes in the network's id.
+func (s *Store) identify(network bson.Binary) (err error) {
 	if s.network, err = uuid.FromBytes(network.Data); err != nil {
 		return fmt.Errorf("%w: %s: the network's id is none: %w", ErrSchema, s.place, err)
 	}
@@ -187,18 +219,23 @@ func (s *Store) build(ctx context.Context, i index) error {
 // settle gives the value of a document of meta, which is the one handed in where there
 // was none: whoever comes first makes it.
 func settle[T any](ctx context.Context, s *Store, id string, value T) (T, error) {
+	for {
+		stored, err := noted[T](ctx, s, id)
+		if !errors.Is(err, mongo.ErrNoDocuments) {
+			return stored, err
+		}
+		_, err = s.meta.InsertOne(ctx, bson.D{{Key: "_id", Value: id}, {Key: "value", Value: value}})
+		if err != nil && !mongo.IsDuplicateKeyError(err) {
+			return stored, err
+		}
+	}
+}
+
+// noted is the value of a document of meta; mongo.ErrNoDocuments where there is none.
+func noted[T any](ctx context.Context, s *Store, id string) (T, error) {
 	var stored struct {
 		Value T `bson:"value"`
 	}
-	meta := s.db.Collection(metaCollection)
-	for {
-		err := meta.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&stored)
-		if !errors.Is(err, mongo.ErrNoDocuments) {
-			return stored.Value, err
-		}
-		_, err = meta.InsertOne(ctx, bson.D{{Key: "_id", Value: id}, {Key: "value", Value: value}})
-		if err != nil && !mongo.IsDuplicateKeyError(err) {
-			return stored.Value, err
-		}
-	}
+	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&stored)
+	return stored.Value, err
 }

@@ -55,6 +55,8 @@ type Store struct {
 	place    string
 	username string
 	patience time.Duration
+	// reads tells that nothing is written.
+	reads bool
 	// otherwise is the client's options with TLS where it has none, and without where it has.
 	otherwise *options.ClientOptions
 	health    *health
@@ -67,11 +69,19 @@ type Store struct {
 // says so, until ctx ends (ErrUnreachable). What waiting doesn't mend is an error at once:
 // ErrURI, ErrDenied, ErrTLS, ErrStandalone, ErrNewerSchema, ErrSchema. Whoever connects
 // closes the store.
-func Connect(ctx context.Context, c Config) (*Store, error) {
+func Connect(ctx context.Context, c Config) (*Store, error) { return open(ctx, c, false) }
+
+// ConnectToRead is Connect for whoever reads and nothing else: it makes nothing in the
+// database, and a user who may only read may do it. ErrEmpty where no network has anything
+// there.
+func ConnectToRead(ctx context.Context, c Config) (*Store, error) { return open(ctx, c, true) }
+
+func open(ctx context.Context, c Config, reads bool) (*Store, error) {
 	s, err := newStore(c)
 	if err != nil {
 		return nil, err
 	}
+	s.reads = reads
 	const first, longest = 250 * time.Millisecond, 5 * time.Second
 	said := map[string]bool{} // causes may alternate
 	for pause := first; ; pause = min(2*pause, longest) {
@@ -232,6 +242,9 @@ func (s *Store) prepare(ctx context.Context, limit time.Duration) error {
 	}
 	if err != nil {
 		return err
+	}
+	if s.reads {
+		return s.inspect(ctx)
 	}
 	return s.migrate(ctx)
 }

@@ -345,6 +345,22 @@ func TestSignsOfLifeThatCannotBeReadStopTheTurn(t *testing.T) {
 	}
 }
 
+// Whoever asks at once for a point that is told to be ready must find that it was heard.
+func TestAPointIsHeardBeforeItsStateIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.given(seconds(0), registration(cheap))
+	told := false
+	w.central.Publisher = publish(func([]message.Message) {
+		told = true
+		if last, err := w.signs.Last(t.Context(), cp1); err != nil || last.HeardAt != seconds(1) {
+			t.Errorf("heard at %s, %v", last.HeardAt, err)
+		}
+	})
+	if err := w.lane.Take(t.Context(), seconds(1), w.record(seconds(1), health(message.HealthOK))); err != nil || !told {
+		t.Errorf("told is %t, %v", told, err)
+	}
+}
+
 type signsAway struct{}
 
 func (signsAway) Heard(context.Context, domain.PointID, central.Sign) error { return errAway }

@@ -43,7 +43,7 @@ type turn struct {
 	// asked is the id of the operator's record that the point's state answers, changed or
 	// not; refusal says why it was not carried out.
 	asked, refusal string
-	// heard is called once the turn is stored and published.
+	// heard is called once the turn is stored.
 	heard func() error
 	// telling tells that what the turn decided is stored.
 	telling bool
@@ -303,17 +303,20 @@ func (t *turn) redeliver(ctx context.Context, stored eventlog.Commit) error {
 	return t.tell(ctx, parts)
 }
 
-// tell publishes what the turn tells the world and notes the sign of life that it was.
+// tell notes the sign of life that the turn was and publishes what it tells the world: whoever
+// asks for a point that it shows as ready finds that it was heard.
 func (t *turn) tell(ctx context.Context, parts []Part) error {
 	t.telling = true
+	if t.heard != nil {
+		if err := t.heard(); err != nil {
+			return err
+		}
+	}
 	p := Publication{Messages: t.messages(parts), Parts: parts, SampleAlone: len(parts) > 0 && sampleAlone(parts)}
 	if len(p.Messages) > 0 || len(p.Parts) > 0 {
 		if err := t.Publisher.Publish(ctx, p); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-	}
-	if t.heard != nil {
-		return t.heard()
 	}
 	return nil
 }

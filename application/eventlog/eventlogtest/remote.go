@@ -99,12 +99,15 @@ func testLostForGood(t *testing.T, open func(t *testing.T) (eventlog.Log, Line))
 	log, line := open(t)
 	b := NewBuilder("ev.supply.done")
 	var stored []eventlog.Commit
-	const answers = 2 // the first lose their answers, the last its request
+	const (
+		answers = 2 // the first lose their answers, the last its request
+		always  = 1 << 20
+	)
 	for i, commit := range shapes(b, answers+1) {
 		if i < answers {
-			line.LoseAnswers(1000)
+			line.LoseAnswers(always)
 		} else {
-			line.LoseRequests(1000)
+			line.LoseRequests(always)
 		}
 		// when nothing comes back, then it isn't known what came of it, or it was found out
 		if err := log.Append(t.Context(), commit); isConflict(err) || isStored(err) || err == nil && i >= answers {

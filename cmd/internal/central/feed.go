@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -43,7 +44,8 @@ func newFeed(c *central.Central, deadlines *memory.Deadlines) *feed {
 const tail = 50_000
 
 // restore takes in every open stream of the log and the sessions that closed last, in the
-// order of time. A stream that can't be read is said and left out: the others go on.
+// order of time. A stream that can't be read is said and left out: the others go on. It may be
+// called again, where the feed missed what was stored meanwhile.
 func (f *feed) restore(ctx context.Context, damaged func(error)) error {
 	streams, err := f.central.Log.Open(ctx)
 	if err != nil {
@@ -53,8 +55,13 @@ func (f *feed) restore(ctx context.Context, damaged func(error)) error {
 	if err != nil {
 		return err
 	}
+	streams = append(streams, closed...)
+	f.mu.Lock()
+	streams = slices.AppendSeq(streams, maps.Keys(f.applied)) // some of them may have closed
+	f.mu.Unlock()
+	slices.Sort(streams)
 	var all []central.Part
-	for _, stream := range append(streams, closed...) {
+	for _, stream := range slices.Compact(streams) {
 		parts, err := f.central.Restore(ctx, stream)
 		if errors.Is(err, eventlog.ErrDamaged) {
 			damaged(err)
@@ -83,26 +90,14 @@ func (f *feed) closedLately(ctx context.Context, damaged func(error)) ([]eventlo
 		return nil, fmt.Errorf("read the end of the event log: %w", err)
 	}
 	var closed []eventlog.Stream
-	for from := max(end, tail) - tail + 1; from != 0; {
-		next := eventlog.Position(0)
-		for commit, err := range f.central.Log.All(ctx, from) {
-			if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
-				damaged(err)
-				if damage.Position >= from { // behind what can't be read
-					next = damage.Position + 1
-				}
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read the newest commits of the event log: %w", err)
-			}
-			for _, part := range commit.Parts {
-				if part.Kind == eventlog.Closing {
-					closed = append(closed, part.Stream)
-				}
-			}
+	// Positions may leap, so a window of so many may have few commits, or none.
+	for window, until, looked := eventlog.Position(tail), end, 0; until > 0 && looked < tail; window *= 2 {
+		from := max(until, window) - window + 1
+		some, n, err := f.closedWithin(ctx, from, until, damaged)
+		if err != nil {
+			return nil, err
 		}
-		from = next
+		closed, looked, until = append(some, closed...), looked+n, from-1
 	}
 	// A revision closes once more: of each session the last counts.
 	seen := map[eventlog.Stream]bool{}
@@ -115,6 +110,40 @@ func (f *feed) closedLately(ctx context.Context, damaged func(error)) ([]eventlo
 	}
 	slices.Reverse(last)
 	return last, nil
+}
+
+// closedWithin are the streams that a commit at one of some positions closes, and how many
+// commits there are.
+func (f *feed) closedWithin(ctx context.Context, from, until eventlog.Position, damaged func(error)) (closed []eventlog.Stream, commits int, err error) {
+	for from != 0 && from <= until {
+		next := eventlog.Position(0)
+		for commit, err := range f.central.Log.All(ctx, from) {
+			if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
+				if damage.Position > until {
+					break
+				}
+				damaged(err)
+				if damage.Position >= from { // behind what can't be read
+					next = damage.Position + 1
+				}
+				break
+			}
+			if err != nil {
+				return nil, 0, fmt.Errorf("read the newest commits of the event log: %w", err)
+			}
+			if commit.Position > until {
+				break
+			}
+			commits++
+			for _, part := range commit.Parts {
+				if part.Kind == eventlog.Closing {
+					closed = append(closed, part.Stream)
+				}
+			}
+		}
+		from = next
+	}
+	return closed, commits, nil
 }
 
 // handle takes what a turn stored.

@@ -3,7 +3,9 @@ package central
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"slices"
 	"testing"
 
 	"evcharging/adapters/eventjson"
@@ -11,6 +13,8 @@ import (
 	"evcharging/application/central"
 	"evcharging/application/eventlog"
 	"evcharging/application/eventlog/eventlogtest"
+	"evcharging/application/network"
+	"evcharging/domain/session"
 )
 
 // trouble is a log that is away, or has a commit that can't be read.
@@ -77,5 +81,84 @@ func TestALogThatIsAwayForAMomentIsNotTakenForDamaged(t *testing.T) {
 	away := errors.New("away")
 	if _, _, err := restored(t, trouble{away: away}); !errors.Is(err, away) {
 		t.Errorf("it goes on with %v", err)
+	}
+}
+
+// leaping is a log whose positions leap.
+type leaping struct{ eventlog.Log }
+
+const leap = 1 << 20
+
+func (l leaping) End(ctx context.Context) (eventlog.Position, error) {
+	end, err := l.Log.End(ctx)
+	return end * leap, err
+}
+
+func (l leaping) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
+	return func(yield func(eventlog.Positioned, error) bool) {
+		for c, err := range l.Log.All(ctx, (from+leap-1)/leap) {
+			c.Position *= leap
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestSessionsThatClosedLatelyAreFoundWherePositionsLeap(t *testing.T) {
+	log := memory.NewLog()
+	t.Cleanup(func() { _ = log.Close() })
+	b := eventlogtest.NewBuilder("ev.supply.done")
+	for _, stream := range []eventlog.Stream{"session-1", "session-2", "session-3"} {
+		if err := log.Append(t.Context(), b.Commit(b.Cause(), eventlogtest.Closing(stream, `"refused"`))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	core := &central.Central{Log: leaping{log}, Codec: eventjson.Codec{}}
+	closed, err := newFeed(core, memory.NewDeadlines(&memory.Signs{})).closedLately(t.Context(), func(err error) { t.Error(err) })
+	if want := []eventlog.Stream{"session-1", "session-2", "session-3"}; err != nil || !slices.Equal(closed, want) {
+		t.Errorf("closed are %v, %v, want %v", closed, err, want)
+	}
+}
+
+// What closes while nobody tells the feed is not shown as open after it is filled again.
+func TestAFeedThatIsFilledAgainForgetsWhatHasClosed(t *testing.T) {
+	log := memory.NewLog()
+	t.Cleanup(func() { _ = log.Close() })
+	b := eventlogtest.NewBuilder("ev.supply.done")
+	appended := func(stream eventlog.Stream, draft func(eventlog.Stream, ...string) eventlogtest.Draft, event any) {
+		t.Helper()
+		body, err := eventjson.Codec{}.Encode(central.Envelope{Events: []any{event}})
+		if err == nil {
+			d := draft(stream)
+			d.Body, d.Events = string(body), 1
+			err = log.Append(t.Context(), b.Commit(b.Cause(), d))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newFeed(&central.Central{Log: log, Codec: eventjson.Codec{}}, memory.NewDeadlines(&memory.Signs{}))
+	fill := func() {
+		t.Helper()
+		if err := f.restore(t.Context(), func(err error) { t.Error(err) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// given a session that is shown as open
+	appended("session-1", eventlogtest.Lifecycle, session.SupplyAuthorized{Point: "CP-001", Driver: "D-1"})
+	fill()
+	if open, _ := f.Sessions(); len(open) != 1 {
+		t.Fatalf("open are %v", open)
+	}
+	// when it closes, and so many others that it is not among the last
+	appended("session-1", eventlogtest.Closing, session.TicketIssued{Ticket: "T-1"})
+	for i := range network.ClosedLimit {
+		appended(eventlog.Stream(fmt.Sprint("session-later-", i)), eventlogtest.Closing, session.SupplyRefused{Point: "CP-001", Driver: "D-1"})
+	}
+	fill()
+	// then
+	if open, _ := f.Sessions(); len(open) != 0 {
+		t.Errorf("open are %v still", open)
 	}
 }

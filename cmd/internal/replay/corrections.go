@@ -33,12 +33,7 @@ type CorrectionsConfig struct {
 // to as well. ErrIncomplete where part of the log can't be read: which, is printed to the
 // process's Stderr.
 func Corrections(ctx context.Context, p *program.Process, c CorrectionsConfig) error {
-	source, err := openSource(ctx, p, c.Source, c.Mongo)
-	if err != nil {
-		return err
-	}
-	err = listCorrections(ctx, p, c, source)
-	return errors.Join(err, source.Close())
+	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error { return listCorrections(ctx, p, c, source) })
 }
 
 func listCorrections(ctx context.Context, p *program.Process, c CorrectionsConfig, source *Source) error {

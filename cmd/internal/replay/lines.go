@@ -28,7 +28,7 @@ type lineLog struct {
 }
 
 // openLines opens a file of lines; "-" is standard input, of which a copy is kept meanwhile.
-func openLines(name string, stdin io.Reader) (log *lineLog, err error) {
+func openLines(ctx context.Context, name string, stdin io.Reader) (log *lineLog, err error) {
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
@@ -38,7 +38,7 @@ func openLines(name string, stdin io.Reader) (log *lineLog, err error) {
 	}
 	file, err := os.CreateTemp("", "ev-replay-")
 	if err == nil {
-		_, err = io.Copy(file, stdin)
+		_, err = io.Copy(file, input(ctx, stdin))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keep a copy of standard input: %w", err)

@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,11 +41,7 @@ func Prove(ctx context.Context, p *program.Process, c ProveConfig) error {
 	if err := domain.CheckID(c.Session); err != nil {
 		return program.UsageError(err)
 	}
-	source, err := openSource(ctx, p, c.Source, c.Mongo)
-	if err != nil {
-		return err
-	}
-	return errors.Join(prove(ctx, p, c, source), source.Close())
+	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error { return prove(ctx, p, c, source) })
 }
 
 func prove(ctx context.Context, p *program.Process, c ProveConfig, log audit.Log) error {

@@ -29,23 +29,17 @@ type Config struct {
 // ErrIncomplete tells that what could be replayed was, and that something could not.
 var ErrIncomplete = errors.New("not everything could be replayed")
 
-// ErrInterrupted tells that a replay was stopped before its end.
+// ErrInterrupted tells that a command was stopped before its end.
 var ErrInterrupted = errors.New("stopped before the end; run it again to go on")
 
 // Run replays a log: it writes it as JSON Lines, builds the documents from it, or both, and
 // prints what it did. How far it is goes to the process's Stderr. It may be stopped at any
 // time and run again.
 func Run(ctx context.Context, p *program.Process, c Config) error {
-	source, err := openSource(ctx, p, c.Source, c.Mongo)
-	if err != nil {
-		return interrupted(ctx, err)
-	}
-	err = replay(ctx, p, c, source)
-	return errors.Join(interrupted(ctx, err), source.Close())
+	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error { return replay(ctx, p, c, source) })
 }
 
-// interrupted is ErrInterrupted where an error came of ctx's end. Whoever waits for what a
-// replay makes has to know that it is not there.
+// interrupted is ErrInterrupted where an error came of ctx's end.
 func interrupted(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return ErrInterrupted

@@ -3,6 +3,7 @@ package replay
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,17 @@ func (s *Source) Close() error {
 	return errors.Join(errs...)
 }
 
+// withSource does something with the log that a name names, as openSource opens it.
+// ErrInterrupted where ctx ended before it was done: whoever waits for what it makes has to
+// know that it is not there.
+func withSource(ctx context.Context, p *program.Process, name string, mongodb mongo.Config, do func(*Source) error) error {
+	source, err := openSource(ctx, p, name, mongodb)
+	if err == nil {
+		err = errors.Join(do(source), source.Close())
+	}
+	return interrupted(ctx, err)
+}
+
 // openSource opens the log that a name names: the folder of an embedded log, a mongodb://
 // URI, the http:// address of a running Central's pages, a file of JSON Lines, or "-": lines
 // from the process's Stdin. mongodb has what a mongodb:// URI does not say itself. ErrNoLog
@@ -49,15 +61,26 @@ func openSource(ctx context.Context, p *program.Process, name string, mongodb mo
 	case name == "-":
 		return spool(ctx, p, "standard input", input(ctx, p.Stdin))
 	case strings.HasPrefix(name, "mongodb://"), strings.HasPrefix(name, "mongodb+srv://"):
-		if mongodb.URI = name; strings.Contains(name, "@") {
+		// The user of another server is not told to this one.
+		if strings.Contains(name, "@") || mongodb.URI != "" && hosts(mongodb.URI) != hosts(name) {
 			mongodb.Username, mongodb.Password = "", ""
 		}
-		store, err := mongo.Connect(ctx, mongodb)
+		mongodb.URI = name
+		store, err := mongo.ConnectToRead(ctx, mongodb)
+		if errors.Is(err, mongo.ErrEmpty) {
+			return nil, fmt.Errorf("%w: %w", ErrNoLog, err)
+		}
 		if err != nil {
 			return nil, err
 		}
 		log := store.Log()
-		return &Source{Log: log, close: []func() error{store.Close, log.Close}}, nil
+		s := &Source{Log: log, close: []func() error{store.Close, log.Close}}
+		if end, err := log.End(ctx); end == 0 || err != nil {
+			return nil, errors.Join(cmp.Or(err, fmt.Errorf("%w in this database: it has documents, perhaps, but no events", ErrNoLog)), s.Close())
+		}
+		return s, nil
+	case strings.HasPrefix(name, "https://"):
+		return nil, program.UsageError(errors.New("Central's pages are read at an http:// address; take the log from https:// with another program and give its lines with --log -"))
 	case strings.HasPrefix(name, "http://"):
 		address, _, _ := strings.Cut(strings.TrimPrefix(name, "http://"), "/")
 		lines, err := http.Client{Address: address}.Log(ctx, 1)
@@ -81,6 +104,18 @@ func openSource(ctx context.Context, p *program.Process, name string, mongodb mo
 		return nil, fmt.Errorf("open the event log: %w", err)
 	}
 	return spool(ctx, p, name, file)
+}
+
+// hosts is the part of a URI that names servers.
+func hosts(uri string) string {
+	_, rest, _ := strings.Cut(uri, "://")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = rest[i+1:]
+	}
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
 }
 
 func openFolder(dir string, logger *slog.Logger) (*Source, error) {

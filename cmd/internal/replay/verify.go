@@ -40,12 +40,11 @@ const findingsTold = 1_000
 // far it is goes to the process's Stderr. ErrFindings where anything is wrong.
 func Verify(ctx context.Context, p *program.Process, c VerifyConfig) error {
 	log, err := openToVerify(ctx, p, c)
-	if err != nil {
-		return err
+	if err == nil {
+		v := verification{Process: p, log: log}
+		err = errors.Join(v.run(ctx, c), log.Close())
 	}
-	v := verification{Process: p, log: log}
-	err = v.run(ctx, c)
-	return errors.Join(err, log.Close())
+	return interrupted(ctx, err)
 }
 
 // verifiable is a log that is verified.
@@ -65,10 +64,10 @@ func openToVerify(ctx context.Context, p *program.Process, c VerifyConfig) (veri
 			return nil, err
 		}
 		defer lines.Close()
-		return openLines("-", lines)
+		return openLines(ctx, "-", lines)
 	}
 	if info, err := os.Stat(name); name == "-" || err == nil && !info.IsDir() {
-		return openLines(name, p.Stdin)
+		return openLines(ctx, name, p.Stdin)
 	}
 	return openSource(ctx, p, name, c.Mongo)
 }
@@ -160,7 +159,7 @@ func (v *verification) found(f audit.Finding) {
 
 // compare holds the documents of a MongoDB against the log.
 func (v *verification) compare(ctx context.Context, c mongo.Config, end int64) (mongo.Compared, error) {
-	store, err := mongo.Connect(ctx, c)
+	store, err := mongo.ConnectToRead(ctx, c)
 	if err != nil {
 		return mongo.Compared{}, err
 	}

@@ -188,7 +188,7 @@ func TestLinesAreALog(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Join(written(t, log), "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := openLines(file, nil)
+	lines, err := openLines(t.Context(), file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
