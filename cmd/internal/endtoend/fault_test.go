@@ -434,14 +434,14 @@ func TestMoneyAndEnergyAreExact(t *testing.T) {
 		if bill.Energy != test.energy || bill.Amount != test.amount {
 			t.Errorf("%s kWh at %s EUR/kWh: stored %d mWh, %d µEUR", test.sent, test.price, bill.Energy, bill.Amount)
 		}
-		response, err := http.Get("http://" + c.pages + "/sessions/" + s.session)
-		if err != nil {
-			t.Fatal(err)
-		}
-		page, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil || !strings.Contains(string(page), `"total_eur": `+test.eur+",") {
-			t.Errorf("the page has not %s: %s (%v)", test.eur, page, err)
-		}
+		eventually(t, "the page has "+test.eur, func() bool {
+			response, err := http.Get("http://" + c.pages + "/sessions/" + s.session)
+			if err != nil {
+				return false
+			}
+			defer response.Body.Close()
+			page, err := io.ReadAll(response.Body)
+			return err == nil && strings.Contains(string(page), `"total_eur": `+test.eur+",")
+		})
 	}
 }
