@@ -92,6 +92,9 @@ type Verified struct {
 	Findings int
 	// Concerned are the streams that findings are about, in order of their names.
 	Concerned []eventlog.Stream
+	// Remains are what can be had back of those of which something is damaged. They are there
+	// at the end.
+	Remains []Remains
 }
 
 // closedKept is how many closed sessions are remembered: a revision mostly comes soon.
@@ -145,8 +148,10 @@ type verifier struct {
 	// witness is nil where there are no checkpoints.
 	witness *witness
 	counts  Verified
-	// concerned are the streams with findings.
+	// concerned are the streams with findings, and whether the store could not read something.
 	concerned map[eventlog.Stream]bool
+	// remains are those of chains that were forgotten.
+	remains []Remains
 	// damage is the last thing that the store could not read: the next may be the same.
 	damage Finding
 
@@ -172,7 +177,11 @@ type chain struct {
 	hash    eventlog.Hash
 	at      domain.UnixMillis
 	// broken tells that something is wrong with the stream: its events are not folded any more.
-	broken  bool
+	broken bool
+	// whole is the version up to which nothing is; behind and bill are what can be read after it.
+	whole   eventlog.Version
+	behind  []Versions
+	bill    string
 	point   *chargingpoint.Point
 	session *session.Session
 	listed  bool // in closed
@@ -227,7 +236,7 @@ func (v *verifier) find(f Finding) {
 func (v *verifier) tell(f Finding) {
 	v.counts.Findings++
 	if f.Stream != "" {
-		v.concerned[f.Stream] = true
+		v.concerned[f.Stream] = v.concerned[f.Stream] || f.isLost()
 	}
 	v.found(f)
 }
@@ -289,6 +298,7 @@ func (v *verifier) all(ctx context.Context, progress func(Verified)) (Verified, 
 	if err == nil && v.witness != nil {
 		err = v.witness.end()
 	}
+	v.counts.Remains = v.remaining()
 	progress(v.verified())
 	return v.verified(), err
 }
@@ -367,6 +377,9 @@ func (v *verifier) part(ctx context.Context, in eventlog.Positioned, p eventlog.
 			wrong(err)
 		}
 		v.fold(c, in.At, envelope.Events, wrong)
+		if p.Hash == p.Sum() {
+			c.keep(p, envelope.Events)
+		}
 	}
 	if c.isClosed() && !c.listed {
 		c.listed = true
@@ -383,6 +396,9 @@ func (v *verifier) forget() {
 	}
 	for _, c := range v.closed[:closedKept] {
 		v.forgotten[short(c.stream)] = struct{}{}
+		if c.broken || v.concerned[c.stream] {
+			v.remains = append(v.remains, c.remaining())
+		}
 		delete(v.chains, c.stream)
 	}
 	v.closed = slices.Delete(v.closed, 0, closedKept)

@@ -138,7 +138,7 @@ func (v *verification) verify(ctx context.Context, o Outside, end int64) (summar
 		verified, err = audit.Verify(ctx, v.log, eventjson.Codec{}, v.found, progress)
 	}
 	step.end(err == nil)
-	if summary = []string{logSummary(verified)}; o.named() {
+	if summary = append(remainsSummary(verified.Remains), logSummary(verified)); o.named() {
 		summary = append(summary, checkpointsSummary(witnessed))
 	}
 	return summary, err
@@ -202,6 +202,21 @@ func logSummary(v audit.Verified) string {
 		text += fmt.Sprintf(" in %s: %s", counted(n, "stream"), listed(v.Concerned))
 	}
 	return text
+}
+
+// remainsSummary says what can be had back of streams that are damaged.
+func remainsSummary(all []audit.Remains) (lines []string) {
+	if len(all) == 0 {
+		return nil
+	}
+	lines = append(lines, "what can be had back of the streams that are damaged:")
+	for _, r := range all[:min(len(all), findingsTold)] {
+		lines = append(lines, "  "+r.String())
+	}
+	if more := len(all) - findingsTold; more > 0 {
+		lines = append(lines, fmt.Sprintf("  ... and %d more", more))
+	}
+	return lines
 }
 
 // counted is a number of things.
