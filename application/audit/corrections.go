@@ -39,31 +39,22 @@ type Correction struct {
 func Corrections(ctx context.Context, log Log, codec central.Codec, from, to domain.UnixMillis) iter.Seq2[Correction, error] {
 	c := corrections{Central: &central.Central{Codec: codec}, log: log}
 	return func(yield func(Correction, error) bool) {
-		for next := eventlog.Position(1); next != 0; {
-			position := next
-			next = 0
-			for commit, err := range log.All(ctx, position) {
-				var damage *eventlog.DamagedError
-				if errors.As(err, &damage) {
-					if damage.Position >= position {
-						next = damage.Position + 1
-					}
-					if !yield(Correction{}, err) {
-						return
-					}
-					break
-				}
-				if err != nil {
-					yield(Correction{}, fmt.Errorf("read the event log: %w", err))
+		for commit, err := range all(ctx, log, 1) {
+			switch {
+			case errors.Is(err, eventlog.ErrDamaged):
+				if !yield(Correction{}, err) {
 					return
 				}
-				if commit.At < from || to != 0 && commit.At >= to {
-					continue
-				}
-				for _, part := range commit.Parts {
-					if part.Kind == eventlog.Closing && !c.of(ctx, part, yield) {
-						return
-					}
+				continue
+			case err != nil:
+				yield(Correction{}, fmt.Errorf("read the event log: %w", err))
+				return
+			case commit.At < from || to != 0 && commit.At >= to:
+				continue
+			}
+			for _, part := range commit.Parts {
+				if part.Kind == eventlog.Closing && !c.of(ctx, part, yield) {
+					return
 				}
 			}
 		}

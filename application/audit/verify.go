@@ -270,28 +270,20 @@ func (v *verifier) all(ctx context.Context, progress func(Verified)) (Verified, 
 	if progress == nil {
 		progress = func(Verified) {}
 	}
-	for from := eventlog.Position(1); from != 0; {
-		next := eventlog.Position(0)
-		for commit, err := range v.log.All(ctx, from) {
-			var damage *eventlog.DamagedError
-			if errors.As(err, &damage) {
-				v.findDamage(damage)
-				if damage.Position >= from {
-					next = damage.Position + 1
-				}
-				break
-			}
-			if err == nil {
-				err = v.take(ctx, commit)
-			}
-			if err != nil {
-				return v.verified(), fmt.Errorf("read the event log: %w", err)
-			}
-			if v.counts.Commits%every == 0 {
-				progress(v.verified())
-			}
+	for commit, err := range all(ctx, v.log, 1) {
+		if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
+			v.findDamage(damage)
+			continue
 		}
-		from = next
+		if err == nil {
+			err = v.take(ctx, commit)
+		}
+		if err != nil {
+			return v.verified(), fmt.Errorf("read the event log: %w", err)
+		}
+		if v.counts.Commits%every == 0 {
+			progress(v.verified())
+		}
 	}
 	v.flush()
 	err := ctx.Err()

@@ -25,6 +25,8 @@ type Session struct {
 	GrantedAt  domain.UnixMillis
 	StartedAt  domain.UnixMillis
 	ReportedAt domain.UnixMillis
+	// Refusal is why the request was refused; empty where it was granted, as all of a Network's.
+	Refusal string
 	// Cause is why Central ended the session; empty where it did not.
 	Cause session.Cause
 	// Ticket is the bill as it stands; nil before there is one.
@@ -34,6 +36,20 @@ type Session struct {
 	// Version is that of the session's stream, UpdatedAt when it changed last.
 	Version   eventlog.Version
 	UpdatedAt domain.UnixMillis
+}
+
+// AskedAt is when the request was answered: granted, or refused.
+func (s Session) AskedAt() domain.UnixMillis {
+	if s.Refusal != "" {
+		return s.UpdatedAt
+	}
+	return s.GrantedAt
+}
+
+// ShowSession is a session as it is shown, whose stream is at a version; also one that was
+// refused.
+func ShowSession(s *session.Session, version eventlog.Version) Session {
+	return (&record{s, version}).show()
 }
 
 // record is what is kept of a session.
@@ -56,7 +72,7 @@ func (r *record) show() Session {
 	s := Session{
 		ID: r.ID(), Point: request.Point, Driver: request.Driver, Request: request.ID, Origin: request.Origin,
 		Status: r.Status(), Price: r.Price(), Power: r.power(),
-		GrantedAt: r.GrantedAt(), StartedAt: r.StartedAt(), Cause: r.Cause(),
+		GrantedAt: r.GrantedAt(), StartedAt: r.StartedAt(), Refusal: r.Refusal(), Cause: r.Cause(),
 		Version: r.version, UpdatedAt: r.UpdatedAt(),
 	}
 	if last, ok := r.Last(); ok {
