@@ -7,6 +7,7 @@ import (
 
 	"evcharging/adapters/eventjson"
 	"evcharging/adapters/memory"
+	"evcharging/application/audit/audittest"
 	"evcharging/application/central"
 	"evcharging/application/message"
 	"evcharging/domain/session"
@@ -78,4 +79,12 @@ func BenchmarkRehydrate(b *testing.B) {
 			b.Fatal(len(parts), err)
 		}
 	}
+}
+
+// BenchmarkHistory is an event of a network that lives by itself, into memory.
+func BenchmarkHistory(b *testing.B) {
+	h := audittest.NewHistory(b, memory.NewLog(), eventjson.Codec{}, 1, "CP-1", "CP-2", "CP-3", "CP-4", "CP-5", "CP-6", "CP-7", "CP-8", "CP-9", "CP-10")
+	b.ReportAllocs()
+	b.ResetTimer()
+	h.Run(b.N)
 }

@@ -1,13 +1,12 @@
-// Package audittest has a network whose records a test writes, in virtual time, and
-// supplies of every ending with their bills computed by hand. It is for tests; nothing that
-// is shipped imports it.
+// Package audittest has a network whose records a test writes, in virtual time; supplies
+// of every ending with their bills computed by hand; and histories, in which a network lives by
+// itself. It is for tests; nothing that is shipped imports it.
 package audittest
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,22 +18,32 @@ import (
 	"evcharging/domain/session"
 )
 
+// TB is what the networks need of a test: *testing.T, *testing.B and *rapid.T are one.
+type TB interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Context() context.Context
+}
+
 // Network is one Central and what it is told. Its methods are called by one goroutine.
 type Network struct {
-	testing.TB
+	TB
 	Central *central.Central
 	// Now is the network's time: a test moves it on.
 	Now     domain.UnixMillis
 	lane    *central.Lane
 	offsets map[string]int64
 	ids     uint64
+	// salt sets the causes and the commits' ids of one network apart from those of another.
+	salt uint16
 }
 
 // Begin is when a network begins.
 const Begin domain.UnixMillis = 1_800_000_000_000
 
 // New is a network over a log. The same records in the same order make the same log.
-func New(t testing.TB, log eventlog.Log, codec central.Codec) *Network {
+func New(t TB, log eventlog.Log, codec central.Codec) *Network {
 	n := &Network{TB: t, Now: Begin, offsets: map[string]int64{}}
 	n.Central = &central.Central{
 		Log: log, Codec: codec, Publisher: quiet{}, Signs: signs{}, Listening: quiet{}, Ignored: quiet{},
@@ -42,7 +51,7 @@ func New(t testing.TB, log eventlog.Log, codec central.Codec) *Network {
 		NewID: func(at domain.UnixMillis) (id uuid.UUID) {
 			n.ids++
 			binary.BigEndian.PutUint64(id[:], uint64(at)<<16|7<<12)
-			binary.BigEndian.PutUint64(id[8:], n.ids|1<<63)
+			binary.BigEndian.PutUint64(id[8:], n.ids|uint64(n.salt)<<46|1<<63)
 			return id
 		},
 	}
@@ -56,15 +65,20 @@ func (n *Network) Wait(d time.Duration) { n.Now = n.Now.Add(d) }
 // Take has Central take a record that comes now. What it ignores or refuses is no failure.
 func (n *Network) Take(m message.Message) {
 	n.Helper()
-	topic := topicOf(m)
-	n.offsets[topic]++
-	source := message.Source{Topic: topic, Partition: int32(len(message.PointOf(m)) % 12), Offset: n.offsets[topic], Timestamp: n.Now - 20, Trusted: true}
-	binary.BigEndian.PutUint64(source.Digest[:], uint64(n.offsets[topic])|uint64(len(topic))<<32)
-	err := n.lane.Take(n.Context(), n.Now, message.Received{Source: source, Message: m})
+	err := n.lane.Take(n.Context(), n.Now, n.record(m, n.Now-20))
 	var refused *message.RejectedError
 	if err != nil && !errors.As(err, &refused) {
 		n.Fatalf("%+v: %v", m, err)
 	}
+}
+
+// record is a message as a record that reached the broker at an instant.
+func (n *Network) record(m message.Message, at domain.UnixMillis) message.Received {
+	topic := topicOf(m)
+	n.offsets[topic]++
+	source := message.Source{Topic: topic, Partition: int32(len(message.PointOf(m)) % 12), Offset: n.offsets[topic], Timestamp: at, Trusted: true}
+	binary.BigEndian.PutUint64(source.Digest[:], uint64(n.offsets[topic])|uint64(len(topic))<<32|uint64(n.salt)<<48)
+	return message.Received{Source: source, Message: m}
 }
 
 func topicOf(m message.Message) string {
