@@ -63,8 +63,8 @@ func (c Client) Session(ctx context.Context, id domain.SessionID) (network.Sessi
 	return shown.read(), err
 }
 
-// Log is the event log as lines, from a position on, to the end that it had. Whoever asks
-// closes it. A log that breaks off ends with an error.
+// Log is the event log as lines, from a position on, to the end that it had, with header and
+// trailer. Whoever asks closes it. A log that breaks off ends with an error.
 func (c Client) Log(ctx context.Context, from eventlog.Position) (io.ReadCloser, error) {
 	return c.open(ctx, fmt.Sprintf("/log?from=%d", from))
 }

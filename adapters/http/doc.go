@@ -9,7 +9,8 @@
 //	GET /points/{id}      one of them
 //	GET /sessions         the open sessions and those that closed last
 //	GET /sessions/{id}    one session, from the log where it is an old one
-//	GET /log?from=N       the event log as JSON Lines, from a position (1 by default)
+//	GET /log?from=N       the event log as JSON Lines, from a position (1 by default),
+//	                      with header and trailer: docs/log-format.md
 //
 // and reads it for the subcommands that print it. The pages are JSON. Nothing shows a
 // secret; the drivers' ids are in the pages, so they are on loopback unless told otherwise.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	nethttp "net/http"
 	"reflect"
@@ -69,26 +68,27 @@ func (c central) Session(_ context.Context, id domain.SessionID) (network.Sessio
 	return network.Session{}, false, nil
 }
 
-func (c central) Log(ctx context.Context, from eventlog.Position) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for i := max(int(from), 1) - 1; i < len(c.lines); i++ {
-			if i == c.broken {
-				yield(nil, errLog)
-				return
+func (c central) Log(ctx context.Context, from eventlog.Position, to io.Writer) error {
+	for i := max(int(from), 1) - 1; i < len(c.lines); i++ {
+		if i == c.broken {
+			if i > 0 {
+				fmt.Fprintln(to, errLog)
 			}
-			if !yield([]byte(c.lines[i]+"\n"), nil) {
-				return
-			}
-			if c.held != nil {
-				select {
-				case <-c.held:
-				case <-ctx.Done():
-					c.ended <- ctx.Err()
-					return
-				}
+			return errLog
+		}
+		if _, err := fmt.Fprintln(to, c.lines[i]); err != nil {
+			return err
+		}
+		if c.held != nil {
+			select {
+			case <-c.held:
+			case <-ctx.Done():
+				c.ended <- ctx.Err()
+				return ctx.Err()
 			}
 		}
 	}
+	return nil
 }
 
 var (
@@ -363,12 +363,16 @@ func TestALogThatBreaksOffIsNotTakenForWhole(t *testing.T) {
 		c := busy()
 		c.lines, c.broken = lines(1, 10_000), broken
 		response, err := nethttp.Get("http://" + serve(t, c) + "/log")
-		if err == nil {
-			_, err = io.Copy(io.Discard, response.Body)
-			_ = response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err == nil {
-			t.Errorf("broken at %d: the client took it for whole", broken)
+		text, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if (err == nil) != (broken == 0) || (response.StatusCode == nethttp.StatusOK) != (broken > 0) {
+			t.Errorf("broken at %d: the client took it for whole: %s, %v", broken, response.Status, err)
+		}
+		if !strings.HasSuffix(string(text), errLog.Error()+"\n") {
+			t.Errorf("broken at %d: the client does not learn why", broken)
 		}
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -29,8 +29,9 @@ type Source interface {
 	Sessions() (open, closed []network.Session)
 	// Session is one session, also an old one; ok is false where the log has none.
 	Session(ctx context.Context, id domain.SessionID) (s network.Session, ok bool, err error)
-	// Log gives the event log as lines, from a position on.
-	Log(ctx context.Context, from eventlog.Position) iter.Seq2[[]byte, error]
+	// Log writes the event log as lines, from a position on, with header and trailer. Its error
+	// says why they are not all; it is in a line, too, where the header was written.
+	Log(ctx context.Context, from eventlog.Position, to io.Writer) error
 }
 
 // Config says what a Server serves. Its functions are called from many goroutines.
@@ -164,16 +165,29 @@ func pages(mux *http.ServeMux, source func() Source) {
 			}
 		}
 		w.Header().Set("Content-Type", "application/jsonl")
-		for line, err := range source.Log(r.Context(), eventlog.Position(from)) {
-			if err == nil {
-				_, err = w.Write(line)
-			}
-			if err != nil {
-				// Too late for a status: break the connection, so that nobody takes a part for the whole.
-				panic(http.ErrAbortHandler)
-			}
+		body := &begun{Writer: w}
+		switch err := source.Log(r.Context(), eventlog.Position(from), body); {
+		case err == nil:
+		case !body.begun:
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		default:
+			// Too late for a status: break the connection, too, so that nobody takes a part for the
+			// whole who does not look for a trailer.
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
 		}
 	})
+}
+
+// begun knows whether anything was written.
+type begun struct {
+	io.Writer
+	begun bool
+}
+
+func (b *begun) Write(text []byte) (int, error) {
+	b.begun = true
+	return b.Writer.Write(text)
 }
 
 func answer(w http.ResponseWriter, value any) {

@@ -1,5 +1,6 @@
 // Package jsonl is the form that the event log has outside a database: JSON Lines, a
-// commit a line.
+// commit a line, between a header and a trailer by which a reader knows that they are
+// whole (docs/log-format.md).
 //
 //	{"position":7,"id":"…","at":…,"parts":[{"stream":"point-CP-001","version":3,"events":2,
 //	 "kind":"lifecycle","prev":"…","hash":"…","body":{…}}]}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"io"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"evcharging/adapters/jsonl"
 	"evcharging/adapters/memory"
@@ -26,6 +28,7 @@ import (
 type feed struct {
 	central   *central.Central
 	deadlines *memory.Deadlines
+	id        uuid.UUID // of the log's network
 
 	mu      sync.Mutex
 	network *network.Network
@@ -283,18 +286,9 @@ func (f *feed) Session(ctx context.Context, id domain.SessionID) (network.Sessio
 }
 
 // Log is http.Source's.
-func (f *feed) Log(ctx context.Context, from eventlog.Position) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for commit, err := range f.central.Log.All(ctx, from) {
-			var line []byte
-			if err == nil {
-				line, err = jsonl.Encode(commit)
-			}
-			if !yield(line, err) || err != nil {
-				return
-			}
-		}
-	}
+func (f *feed) Log(ctx context.Context, from eventlog.Position, to io.Writer) error {
+	_, err := jsonl.Write(ctx, to, f.central.Log, f.id, from, func() {})
+	return err
 }
 
 // signs tells the panel, too, that a point was heard, and other Centrals, where there are some.

@@ -149,6 +149,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	}
 	deadlines := memory.NewDeadlines(&heard.Signs)
 	n.feed = newFeed(core, deadlines)
+	n.feed.id = n.store.network
 	heard.feed = n.feed
 	reading, stopReading := context.WithCancel(context.Background())
 	rest, stopRest := context.WithCancel(context.Background())

@@ -108,10 +108,10 @@ func TestEvchargingIsAWholeNetwork(t *testing.T) {
 	guest.engine.stop()
 
 	// Stopped and started on the same folder it knows everything again.
-	before := body(t, "http://"+n.pages+"/log")
+	before := commitLines(t, body(t, "http://"+n.pages+"/log"))
 	n.stops()
 	n = w.network(args...)
-	if after := body(t, "http://"+n.pages+"/log"); !strings.HasPrefix(after, before) {
+	if after := commitLines(t, body(t, "http://"+n.pages+"/log")); !strings.HasPrefix(after, before) {
 		t.Error("what was in the log is not there after a restart")
 	}
 	n.shows("CP-001", "OUT_OF_ORDER")

@@ -267,3 +267,13 @@ func (t *tap) heard() string {
 	defer t.mu.Unlock()
 	return t.said.String()
 }
+
+// commitLines are the lines of a log between its header and its trailer.
+func commitLines(t *testing.T, log string) string {
+	t.Helper()
+	lines := strings.SplitAfter(log, "\n")
+	if len(lines) < 3 || !strings.HasPrefix(lines[0], `{"format":"evcharging log 1"`) || !strings.HasPrefix(lines[len(lines)-2], `{"commits":`) {
+		t.Fatalf("the log has no header, or no trailer:\n%.500s", log)
+	}
+	return strings.Join(lines[1:len(lines)-2], "")
+}

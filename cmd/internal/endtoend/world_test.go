@@ -442,19 +442,15 @@ func (c *central) log() []event {
 		c.w.t.Fatal(err)
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		c.w.t.Fatal("read the log:", err)
-	}
 	var events []event
 	heads := map[eventlog.Stream]eventlog.Part{}
-	for line := range bytes.Lines(text) {
-		commit, err := jsonl.Decode(line)
+	lines := jsonl.NewReader(response.Body)
+	for commit, err := lines.Next(); !errors.Is(err, io.EOF); commit, err = lines.Next() {
 		if err == nil {
 			err = commit.Check()
 		}
 		if err != nil {
-			c.w.t.Fatalf("%v in %s", err, line)
+			c.w.t.Fatal("read the log:", err)
 		}
 		for _, part := range commit.Parts {
 			if before := heads[part.Stream]; part.Prev != before.Hash || before.Events > 0 && part.Version != before.Last()+1 || before.Events == 0 && part.Version != 1 {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"sync"
 
+	"evcharging/application/audit"
 	"evcharging/application/eventlog"
 )
 
@@ -78,11 +79,22 @@ func fill(ctx context.Context, log eventlog.Log, commits iter.Seq2[eventlog.Comm
 func appendOnce(ctx context.Context, log eventlog.Log, commit eventlog.Commit) error {
 	err := log.Append(ctx, commit)
 	var stored *eventlog.CauseStoredError
-	if errors.As(err, &stored) && stored.Stored.ID == commit.ID {
+	var conflict *eventlog.ConflictError
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &stored):
+		for i, p := range commit.Parts {
+			if stored.Stored.ID != commit.ID || i >= len(stored.Stored.Parts) || stored.Stored.Parts[i].Hash != p.Hash {
+				err = &audit.ContradictionError{Stream: p.Stream, Version: p.Version}
+				return fmt.Errorf("commit %s: %w; the log has made commit %s of %s", commit.ID, err, stored.Stored.ID, commit.Cause)
+			}
+		}
+		return nil
+	case errors.As(err, &conflict) && conflict.Expected > conflict.Actual:
+		err = &audit.GapError{Stream: conflict.Stream, Ends: conflict.Actual, Begins: conflict.Expected + 1}
+	case errors.As(err, &conflict):
+		err = &audit.ContradictionError{Stream: conflict.Stream, Version: conflict.Expected + 1}
 	}
-	if err != nil {
-		return fmt.Errorf("commit %s: %w", commit.ID, err)
-	}
-	return nil
+	return fmt.Errorf("commit %s: %w", commit.ID, err)
 }

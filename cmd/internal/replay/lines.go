@@ -1,8 +1,7 @@
 package replay
 
 import (
-	"bufio"
-	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -16,40 +15,104 @@ import (
 	"evcharging/application/eventlog"
 )
 
+// openFile opens a file of lines, and unpacks it where its name says that it is packed.
+func openFile(name string) (io.ReadCloser, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open the event log: %w", err)
+	}
+	if packed(name) {
+		return &unpacking{file: file}, nil
+	}
+	return file, nil
+}
+
+// unpacking is a file that is unpacked. An error of its beginning is one of reading, as those of all
+// that follows.
+type unpacking struct {
+	file *os.File
+	text *gzip.Reader
+	err  error
+}
+
+func (u *unpacking) Read(p []byte) (n int, err error) {
+	if u.text == nil && u.err == nil {
+		u.text, u.err = gzip.NewReader(u.file)
+	}
+	if u.err == nil {
+		n, u.err = u.text.Read(p)
+	} else if errors.Is(u.err, io.EOF) && u.text == nil {
+		u.err = io.ErrUnexpectedEOF // not a byte of it is there
+	}
+	if u.err != nil && !errors.Is(u.err, io.EOF) {
+		return n, fmt.Errorf("unpack it: %w", u.err)
+	}
+	return n, u.err
+}
+
+func (u *unpacking) Close() error { return u.file.Close() }
+
 // lineLog is a file of lines as they are: what a line does not say is damage of that line
 // alone, and the number of a line is its position. It is not safe for use from several
 // goroutines.
 type lineLog struct {
 	name string
 	file *os.File
-	from *bufio.Reader
-	// next is the number of the line that is read next.
-	next eventlog.Position
+	// copied tells that the file is a copy, failed why it is not all of it.
+	copied bool
+	failed error
+	lines  *jsonl.Reader
 }
 
-// openLines opens a file of lines; "-" is standard input, of which a copy is kept meanwhile.
-func openLines(ctx context.Context, name string, stdin io.Reader) (log *lineLog, err error) {
-	if name != "-" {
-		file, err := os.Open(name)
+// openLines opens lines: those of from, where it is not nil, else of a file. Of what can't be
+// read again as it is, a copy is kept meanwhile.
+func openLines(ctx context.Context, name string, from io.Reader) (*lineLog, error) {
+	l := &lineLog{name: name}
+	if from == nil {
+		file, err := openFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("open the event log: %w", err)
+			return nil, err
 		}
-		return &lineLog{name: name, file: file}, nil
+		if plain, ok := file.(*os.File); ok {
+			l.file = plain
+			return l, nil
+		}
+		defer file.Close()
+		from = file
+	} else {
+		from = input(ctx, from)
 	}
-	file, err := os.CreateTemp("", "ev-replay-")
-	if err == nil {
-		_, err = io.Copy(file, input(ctx, stdin))
+	var err error
+	l.copied = true
+	if l.file, err = os.CreateTemp("", "ev-replay-"); err != nil {
+		return nil, fmt.Errorf("make a temporary file: %w", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("keep a copy of standard input: %w", err)
+	source := &noting{Reader: from}
+	if _, err = io.Copy(l.file, source); err != nil && (source.err == nil || ctx.Err() != nil) {
+		return nil, errors.Join(fmt.Errorf("keep a copy of %s: %w", name, err), l.Close())
 	}
-	return &lineLog{name: "standard input", file: file}, nil
+	l.failed = source.err
+	return l, nil
+}
+
+// noting notes what a reader says but for its end.
+type noting struct {
+	io.Reader
+	err error
+}
+
+func (n *noting) Read(p []byte) (int, error) {
+	read, err := n.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return read, err
 }
 
 // Close ends the reading.
 func (l *lineLog) Close() error {
 	err := l.file.Close()
-	if l.name == "standard input" {
+	if l.copied {
 		err = errors.Join(err, os.Remove(l.file.Name()))
 	}
 	return err
@@ -120,56 +183,49 @@ func (l *lineLog) Read(ctx context.Context, stream eventlog.Stream, from eventlo
 
 // seek goes to a line.
 func (l *lineLog) seek(to eventlog.Position) error {
-	if l.from == nil || to != l.next {
+	if l.lines == nil || to != l.next() {
 		if _, err := l.file.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		l.from, l.next = bufio.NewReaderSize(l.file, 1<<16), 1
+		if l.lines = jsonl.NewReader(l.file); l.failed != nil {
+			l.lines = jsonl.NewReader(io.MultiReader(l.file, broken{l.failed}))
+		}
 	}
-	for l.next < to {
-		if _, err := l.line(); err != nil {
-			return err
+	for l.next() < to {
+		if _, err := l.lines.Next(); errors.Is(err, io.EOF) {
+			return nil
 		}
 	}
 	return nil
 }
 
-// read is the commit of the next line that is not empty; io.EOF behind the last.
+// next is the number of the line that is read next.
+func (l *lineLog) next() eventlog.Position { return eventlog.Position(l.lines.Line()) + 1 }
+
+// broken is a reader that broke off.
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
+
+// read is the commit of the next line that has one; io.EOF behind the last.
 func (l *lineLog) read() (eventlog.Positioned, error) {
-	for {
-		n := l.next
-		text, err := l.line()
-		if err != nil {
-			return eventlog.Positioned{}, err
-		}
-		if len(bytes.TrimSpace(text)) == 0 {
-			continue
-		}
-		if len(text) > longestLine {
-			return eventlog.Positioned{}, damagedLine(l.where(n), n, text, errLongLine)
-		}
-		c, err := jsonl.Decode(bytes.TrimSpace(text))
-		if err != nil {
-			if !bytes.HasSuffix(text, []byte("\n")) {
-				err = fmt.Errorf("it is cut off: %w", err)
-			}
-			return eventlog.Positioned{}, damagedLine(l.where(n), n, text, err)
-		}
-		c.Position = n
-		return c, nil
+	c, err := l.lines.Next()
+	var line *jsonl.LineError
+	if errors.As(err, &line) {
+		at := eventlog.Position(line.Line)
+		return eventlog.Positioned{}, damagedLine(l.where(at), at, line.Text, line.Reason)
 	}
+	c.Position = eventlog.Position(l.lines.Line())
+	return c, err
 }
 
-var (
-	errLongLine = errors.New("it is longer than any line of an event log")
-	streamNamed = regexp.MustCompile(`"stream":"((?:point|session)-[A-Za-z0-9._:-]{1,64})"`)
-)
+var streamNamed = regexp.MustCompile(`"stream":"((?:point|session)-[A-Za-z0-9._:-]{1,64})"`)
 
 // damagedLine is a line that can't be read, with the streams that it seems to be about.
 func damagedLine(where string, at eventlog.Position, text []byte, reason error) error {
 	d := &eventlog.DamagedError{Where: where, Position: at, Reason: reason}
 	var others []string
-	for i, m := range streamNamed.FindAllSubmatch(text[:min(len(text), longestLine)], -1) {
+	for i, m := range streamNamed.FindAllSubmatch(text[:min(len(text), jsonl.MaxLine)], -1) {
 		if i == 0 {
 			d.Stream = eventlog.Stream(m[1])
 		} else {
@@ -180,22 +236,4 @@ func damagedLine(where string, at eventlog.Position, text []byte, reason error) 
 		d.Reason = fmt.Errorf("%w (it names %s, too)", reason, strings.Join(others, ", "))
 	}
 	return d
-}
-
-// line is the next line, its line feed included, as far as it is needed to see that it is too
-// long; io.EOF behind the last.
-func (l *lineLog) line() (text []byte, err error) {
-	for {
-		piece, err := l.from.ReadSlice('\n')
-		if len(text) <= longestLine {
-			text = append(text, piece...)
-		}
-		switch {
-		case err == nil, errors.Is(err, io.EOF) && len(text) > 0:
-			l.next++
-			return text, nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return nil, err
-		}
-	}
 }

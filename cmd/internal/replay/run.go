@@ -54,7 +54,7 @@ func replay(ctx context.Context, p *program.Process, c Config, source *Source) e
 	}
 	if c.Export != "" {
 		step := begin(p.Stderr, "export", int64(end))
-		err := export(ctx, source, c.Export, p.Stdout, step.took)
+		_, err := export(ctx, source, source.Network, c.Export, p.Stdout, step.took)
 		step.end(err == nil)
 		if err != nil {
 			return err

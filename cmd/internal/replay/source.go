@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,6 +11,8 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"evcharging/adapters/bbolt"
 	"evcharging/adapters/http"
@@ -29,7 +29,9 @@ var ErrNoLog = errors.New("there is no event log")
 // meanwhile: a stream has to be found again.
 type Source struct {
 	eventlog.Log
-	close []func() error
+	// Network is the id of the log's network; uuid.Nil where lines don't say it.
+	Network uuid.UUID
+	close   []func() error
 }
 
 // Close ends the reading and removes what was temporary.
@@ -53,8 +55,9 @@ func withSource(ctx context.Context, p *program.Process, name string, mongodb mo
 }
 
 // openSource opens the log that a name names: the folder of an embedded log, a mongodb://
-// URI, the http:// address of a running Central's pages, a file of JSON Lines, or "-": lines
-// from the process's Stdin. mongodb has what a mongodb:// URI does not say itself. ErrNoLog
+// URI, the http:// address of a running Central's pages, a file of JSON Lines (packed with
+// gzip where its name ends in .gz), or "-": lines from the process's Stdin. Lines that are
+// not whole are refused. mongodb has what a mongodb:// URI does not say itself. ErrNoLog
 // where there is none.
 func openSource(ctx context.Context, p *program.Process, name string, mongodb mongo.Config) (*Source, error) {
 	switch {
@@ -74,7 +77,7 @@ func openSource(ctx context.Context, p *program.Process, name string, mongodb mo
 			return nil, err
 		}
 		log := store.Log()
-		s := &Source{Log: log, close: []func() error{store.Close, log.Close}}
+		s := &Source{Log: log, Network: store.NetworkID(), close: []func() error{store.Close, log.Close}}
 		if end, err := log.End(ctx); end == 0 || err != nil {
 			return nil, errors.Join(cmp.Or(err, fmt.Errorf("%w in this database: it has documents, perhaps, but no events", ErrNoLog)), s.Close())
 		}
@@ -99,9 +102,9 @@ func openSource(ctx context.Context, p *program.Process, name string, mongodb mo
 	if info.IsDir() {
 		return openFolder(name, p.Logger)
 	}
-	file, err := os.Open(name)
+	file, err := openFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("open the event log: %w", err)
+		return nil, err
 	}
 	return spool(ctx, p, name, file)
 }
@@ -132,7 +135,7 @@ func openFolder(dir string, logger *slog.Logger) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Source{Log: log, close: []func() error{log.Close}}, nil
+	return &Source{Log: log, Network: log.NetworkID(), close: []func() error{log.Close}}, nil
 }
 
 // input is a reader that ends with ctx, also while whoever writes to it writes nothing.
@@ -146,7 +149,8 @@ func input(ctx context.Context, from io.Reader) io.ReadCloser {
 	return r
 }
 
-// spool keeps lines as a log in a temporary folder. Its chains are checked on the way.
+// spool keeps lines as a log in a temporary folder. Its chains are checked on the way, and
+// whether the lines are whole.
 func spool(ctx context.Context, p *program.Process, name string, lines io.ReadCloser) (_ *Source, err error) {
 	defer lines.Close()
 	dir, err := os.MkdirTemp("", "ev-replay-")
@@ -164,8 +168,12 @@ func spool(ctx context.Context, p *program.Process, name string, lines io.ReadCl
 		return nil, err
 	}
 	s.Log, s.close = log, append(s.close, log.Close)
+	read := jsonl.NewReader(lines)
+	if h, ok := read.Header(); ok {
+		s.Network = h.Network
+	}
 	step := begin(p.Stderr, "read", 0)
-	err = fill(ctx, log, commits(name, lines), step.took)
+	err = fill(ctx, log, commits(name, read), step.took)
 	step.end(err == nil)
 	if err != nil {
 		return nil, fmt.Errorf("read the event log: %w", err)
@@ -173,32 +181,31 @@ func spool(ctx context.Context, p *program.Process, name string, lines io.ReadCl
 	return s, nil
 }
 
-// longestLine is how long a line may be: the bodies of a commit, and what stands around them.
-const longestLine = 2*eventlog.MaxBodies + 1<<20
-
-// commits are those that lines tell of.
-func commits(name string, from io.Reader) iter.Seq2[eventlog.Commit, error] {
+// commits are those that lines tell of, all of them.
+func commits(name string, lines *jsonl.Reader) iter.Seq2[eventlog.Commit, error] {
 	return func(yield func(eventlog.Commit, error) bool) {
-		lines := bufio.NewScanner(from)
-		lines.Buffer(make([]byte, 64<<10), longestLine)
-		for n := 1; lines.Scan(); n++ {
-			text := bytes.TrimSpace(lines.Bytes())
-			if len(text) == 0 {
-				continue
+		for {
+			c, err := lines.Next()
+			if errors.Is(err, io.EOF) {
+				return
 			}
-			c, err := jsonl.Decode(text)
 			if err == nil {
 				err = c.Check()
 			}
-			if err != nil {
-				err = fmt.Errorf("line %d of %s: %w", n, name, err)
+			var line *jsonl.LineError
+			var unread *jsonl.UnreadError
+			switch {
+			case err == nil:
+			case errors.As(err, &line) && errors.As(err, &unread) && !errors.Is(err, jsonl.ErrCut):
+				err = fmt.Errorf("line %d of %s: %w: %w", line.Line, name, jsonl.ErrCut, unread)
+			case errors.As(err, &line):
+				err = fmt.Errorf("line %d of %s: %w", line.Line, name, line.Reason)
+			default:
+				err = fmt.Errorf("line %d of %s: %w", lines.Line(), name, err)
 			}
 			if !yield(c.Commit, err) || err != nil {
 				return
 			}
-		}
-		if err := lines.Err(); err != nil {
-			yield(eventlog.Commit{}, fmt.Errorf("%s: %w", name, err))
 		}
 	}
 }

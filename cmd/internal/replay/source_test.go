@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"evcharging/adapters/bbolt"
@@ -83,15 +84,21 @@ func TestALogIsTheSameWhereverItIs(t *testing.T) {
 		}
 	}
 	file := filepath.Join(t.TempDir(), "log.jsonl")
-	if err := export(t.Context(), log, file, nil, func() {}); err != nil {
+	trailer, err := export(t.Context(), log, log.NetworkID(), file, nil, func() {})
+	if err == nil {
+		_, err = export(t.Context(), log, log.NetworkID(), file+".gz", nil, func() {})
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
+	network := log.NetworkID()
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for what, source := range map[string][2]string{
 		"a folder":       {folder},
 		"a file":         {file},
+		"a packed file":  {file + ".gz"},
 		"standard input": {"-", lines(t, commits)},
 		// A part of it that comes twice is there once.
 		"lines that repeat": {"-", lines(t, commits) + lines(t, commits[100:])},
@@ -121,9 +128,13 @@ func TestALogIsTheSameWhereverItIs(t *testing.T) {
 			if end, err := s.End(t.Context()); err != nil || int(end) != len(commits) {
 				t.Errorf("it ends at %d, %v, want %d", end, err, len(commits))
 			}
+			if known := s.Network == network; known != (source[1] == "") {
+				t.Errorf("it is of network %s, want %s", s.Network, network)
+			}
 			var again bytes.Buffer
-			if err := export(t.Context(), s, "-", &again, func() {}); err != nil || strings.Count(again.String(), "\n") != len(commits) {
-				t.Errorf("exported again it has %d lines, %v", strings.Count(again.String(), "\n"), err)
+			same, err := export(t.Context(), s, s.Network, "-", &again, func() {})
+			if err != nil || strings.Count(again.String(), "\n") != 1+len(commits)+1 || same.Digest != trailer.Digest || same.Streams != trailer.Streams {
+				t.Errorf("exported again it has %d lines, %v: %+v, want %+v", strings.Count(again.String(), "\n"), err, same, trailer)
 			}
 		})
 	}
@@ -153,7 +164,7 @@ func TestWhatIsNoLogIsSaid(t *testing.T) {
 		"a folder that is in use":   {source: inUse, says: "read through its pages"},
 		"a line that is torn":       {source: "-", stdin: torn, says: fmt.Sprintf("line %d of standard input", len(commits))},
 		"a text that was changed":   {source: "-", stdin: strings.Join(changed, ""), says: "line 8 of standard input: malformed commit"},
-		"a line that was taken out": {source: "-", stdin: lines(t, append(commits[:20:20], commits[21:]...)), says: "is at version"},
+		"a line that was taken out": {source: "-", stdin: lines(t, append(commits[:20:20], commits[21:]...)), says: "point-CP-1 goes on at version 5, and what is there ends at 3"},
 		"nobody who answers":        {source: "http://127.0.0.1:1", says: "Central does not answer at 127.0.0.1:1"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -179,7 +190,7 @@ func TestAnExportIsThereOnceItIsWhole(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log.jsonl")
 	ctx, stop := context.WithCancel(t.Context())
 	wrote := 0
-	err := export(ctx, log, file, io.Discard, func() {
+	_, err := export(ctx, log, uuid.Nil, file, io.Discard, func() {
 		if wrote++; wrote == 10 {
 			stop()
 		}

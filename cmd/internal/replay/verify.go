@@ -64,10 +64,13 @@ func openToVerify(ctx context.Context, p *program.Process, c VerifyConfig) (veri
 			return nil, err
 		}
 		defer lines.Close()
-		return openLines(ctx, "-", lines)
+		return openLines(ctx, c.Source, lines)
 	}
-	if info, err := os.Stat(name); name == "-" || err == nil && !info.IsDir() {
-		return openLines(ctx, name, p.Stdin)
+	if name == "-" {
+		return openLines(ctx, "standard input", p.Stdin)
+	}
+	if info, err := os.Stat(name); err == nil && !info.IsDir() {
+		return openLines(ctx, name, nil)
 	}
 	return openSource(ctx, p, name, c.Mongo)
 }

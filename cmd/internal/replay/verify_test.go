@@ -12,8 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"evcharging/adapters/bbolt"
 	"evcharging/adapters/eventjson"
+	"evcharging/adapters/jsonl"
 	"evcharging/adapters/memory"
 	"evcharging/application/audit/audittest"
 	"evcharging/application/eventlog"
@@ -31,7 +34,7 @@ func supplies(t *testing.T) (*memory.Log, []audittest.Supply) {
 func written(t *testing.T, log eventlog.Log) []string {
 	t.Helper()
 	var text bytes.Buffer
-	if err := export(t.Context(), log, "-", &text, func() {}); err != nil {
+	if _, err := export(t.Context(), log, uuid.Nil, "-", &text, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	return strings.SplitAfter(strings.TrimSuffix(text.String(), "\n"), "\n")
@@ -134,24 +137,38 @@ func TestVerifyTellsWhatIsWrongWithLines(t *testing.T) {
 			return l
 		}, []string{
 			"line TICKET of FILE, commit ID, " + stream + " at version 6: its hash is not that of its content: it was changed\n",
-			"15 tickets computed anew: 1 more ticket can't be, 1 finding in 1 stream: " + stream + "\n",
+			"line LAST of FILE: the event log is damaged: the log was changed after it was written: the digest of the commits is another\n",
+			"15 tickets computed anew: 1 more ticket can't be, 2 findings in 1 stream: " + stream + "\n",
 		}},
+		"a digit is another, in lines of an earlier version": {func(l []string) []string {
+			l[ticket] = strings.Replace(l[ticket], `"amount":105000`, `"amount":905000`, 1)
+			return l[1 : len(l)-1]
+		}, []string{"1 finding in 1 stream: " + stream + "\n"}},
 		"a line is none": {func(l []string) []string {
 			l[ticket] = strings.Replace(l[ticket], `"parts":[`, `"parts":`, 1)
 			return l
 		}, []string{"line TICKET of FILE, point-CP-001: the event log is damaged: not a line of an event log", "(it names " + stream + ", too)"}},
-		"the end is cut off": {func(l []string) []string {
+		"the trailer is cut off": {func(l []string) []string {
 			last := len(l) - 1
 			l[last] = l[last][:len(l[last])-30]
 			return l
-		}, []string{"line LAST of FILE", "it is cut off: not a line of an event log"}},
+		}, []string{"line LAST of FILE: the event log is damaged: the log ends too early: the line is cut off\n", ": 1 finding\n"}},
+		"the end is cut off": {func(l []string) []string {
+			return append(l[:len(l)-2], l[len(l)-2][:50])
+		}, []string{": the event log is damaged: the log ends too early: the line is cut off\n", " 1 finding"}},
+		"the end is missing": {func(l []string) []string {
+			return l[:len(l)-1]
+		}, []string{": the event log is damaged: the log ends too early: the trailer is missing\n", ": 1 finding\n"}},
+		"the end of an earlier version's lines is cut off": {func(l []string) []string {
+			return append(l[1:len(l)-2], l[len(l)-2][:50])
+		}, []string{": the event log is damaged: it is cut off: not a line of an event log"}},
 		"a line is lost": {func(l []string) []string { return slices.Delete(l, ticket-1, ticket) }, []string{
 			"line " + "BEFORE of FILE, commit ID, " + stream + " at version 6: parts of the stream are missing: versions 5 to 5",
 		}},
 		"a line too long": {func(l []string) []string {
-			return slices.Insert(l, 3, `{"position":"`+strings.Repeat("x", longestLine+1<<17)+"\"}\n")
-		}, []string{"line 4 of FILE: the event log is damaged: it is longer than any line of an event log\n", ": 1 finding\n"}},
-		"empty lines": {func(l []string) []string { return slices.Insert(l, 3, "\n", " \r\n") }, []string{"all is well"}},
+			return slices.Insert(l, 3, `{"position":"`+strings.Repeat("x", jsonl.MaxLine+1<<17)+"\"}\n")
+		}, []string{"line 4 of FILE: the event log is damaged: it is longer than any line of an event log\n", ": 2 findings\n"}},
+		"empty lines": {func(l []string) []string { return slices.Insert(l[1:len(l)-1], 3, "\n", " \r\n") }, []string{"all is well"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "log.jsonl")
