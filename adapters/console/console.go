@@ -40,10 +40,23 @@ type Status struct {
 type Console struct {
 	Source   Source
 	Commands []Command
-	In       io.Reader
-	Out      io.Writer
+	// Keys act in the panel while nothing is being typed.
+	Keys []Key
+	In   io.Reader
+	Out  io.Writer
 	// Environ is the environment, as of os.Environ: TERM and NO_COLOR count.
 	Environ []string
+}
+
+// Key is a key that does something at once.
+type Key struct {
+	// Names are the keys, as bubbletea names them: "space", "right", "n".
+	Names []string
+	// Help says in a word or two what it does, with the key's sign before it.
+	Help string
+	// Run does it and returns one line that is shown for it, or none. It is called by the
+	// console's goroutine, and returns at once. nil quits.
+	Run func() (reply string)
 }
 
 // Run shows the network and takes commands until ctx ends or somebody quits: the

@@ -124,7 +124,7 @@ func many(t testing.TB, points int) *fake {
 
 // open is a panel of a size over a source.
 func open(source Source, width, height int, commands ...Command) *panel {
-	p := newPanel(context.Background(), source, commands, time.UTC)
+	p := newPanel(context.Background(), source, commands, nil, time.UTC)
 	p.Update(tea.WindowSizeMsg{Width: width, Height: height})
 	return p
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type panel struct {
 	ctx      context.Context
 	source   Source
 	commands registry
+	bound    []Key
 	input    textinput.Model
 	screen   screen
 	window   network.Window
@@ -56,10 +58,16 @@ type (
 	}
 )
 
-func newPanel(ctx context.Context, source Source, commands []Command, zone *time.Location) *panel {
+func newPanel(ctx context.Context, source Source, commands []Command, keys []Key, zone *time.Location) *panel {
 	p := &panel{
-		ctx: ctx, source: source, commands: newRegistry(commands), dark: true, profile: colorprofile.TrueColor,
-		screen: screen{zone: zone}, input: textinput.New(),
+		ctx: ctx, source: source, commands: newRegistry(commands), bound: keys, dark: true, profile: colorprofile.TrueColor,
+		screen: screen{zone: zone, offer: "Tab completes · ↑ ↓ history · PgUp PgDn scroll · /text filters · help · quit"}, input: textinput.New(),
+	}
+	if len(keys) > 0 {
+		p.screen.offer = "PgUp PgDn scroll · /text filters"
+		for _, k := range slices.Backward(keys) {
+			p.screen.offer = k.Help + " · " + p.screen.offer
+		}
 	}
 	p.input.Prompt = " › "
 	p.input.CharLimit = 512
@@ -72,7 +80,7 @@ func newPanel(ctx context.Context, source Source, commands []Command, zone *time
 
 func (c Console) runPanel(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	p := newPanel(ctx, c.Source, c.Commands, time.Local)
+	p := newPanel(ctx, c.Source, c.Commands, c.Keys, time.Local)
 	options := []tea.ProgramOption{
 		tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithEnvironment(c.Environ),
 		tea.WithoutSignalHandler(), tea.WithFPS(30),
@@ -192,6 +200,11 @@ func (p *panel) press(msg tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	p.offered, p.frame = nil, ""
+	if p.input.Value() == "" && p.screen.page == nil {
+		if i := slices.IndexFunc(p.bound, func(k Key) bool { return slices.Contains(k.Names, name) }); i >= 0 {
+			return p.act(p.bound[i])
+		}
+	}
 	switch name {
 	case "ctrl+c":
 		return tea.Quit
@@ -223,6 +236,16 @@ func (p *panel) press(msg tea.KeyPressMsg) tea.Cmd {
 			return p.edit(msg)
 		}
 	}
+	return nil
+}
+
+// act does what a key does, and shows what it has changed.
+func (p *panel) act(k Key) tea.Cmd {
+	if k.Run == nil {
+		return tea.Quit
+	}
+	p.screen.hint.reply, p.screen.hint.failed = k.Run(), false
+	p.look()
 	return nil
 }
 

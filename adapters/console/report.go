@@ -55,17 +55,55 @@ func Sessions(sessions []network.Session) string {
 	if len(sessions) == 0 {
 		return "no sessions"
 	}
-	rows := [][]string{{"SESSION", "POINT", "DRIVER", "STATUS", "GRANTED", "KWH", "EUR", "REASON"}}
+	asked := "GRANTED"
+	if slices.ContainsFunc(sessions, func(s network.Session) bool { return s.Refusal != "" }) {
+		asked = "ASKED"
+	}
+	rows := [][]string{{"SESSION", "POINT", "DRIVER", "STATUS", asked, "KWH", "EUR", "REASON"}}
 	for _, s := range sessions {
 		reason := string(s.Cause)
 		if s.Ticket != nil {
 			reason = s.Ticket.Reason
 		}
+		if s.Refusal != "" {
+			reason = s.Refusal
+		}
 		rows = append(rows, []string{
-			clean(string(s.ID)), clean(string(s.Point)), clean(string(s.Driver)), string(s.Status), seconds(s.GrantedAt),
+			clean(string(s.ID)), clean(string(s.Point)), clean(string(s.Driver)), string(s.Status), seconds(s.AskedAt()),
 			network.KWh(s.Energy, 3), network.EUR(s.Amount), clean(reason),
 		})
 	}
+	return table(rows)
+}
+
+// Session shows a session with its exact figures, and its bill where there is one.
+func Session(s network.Session) string {
+	rows := [][]string{
+		{"session", clean(string(s.ID))},
+		{"status", string(s.Status)},
+		{"driver", clean(string(s.Driver))},
+		{"point", clean(string(s.Point))},
+	}
+	add := func(name, value string, there bool) {
+		if there {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	add("request", clean(string(s.Request)), s.Request != "")
+	add("origin", clean(s.Origin), s.Origin != "")
+	if s.Refusal != "" {
+		return table(append(rows, []string{"refused", seconds(s.AskedAt()) + ", " + clean(s.Refusal)}))
+	}
+	add("granted", seconds(s.GrantedAt)+", for "+network.Price(s.Price)+" EUR/kWh", true)
+	add("ended by", "Central: "+string(s.Cause), s.Cause != "")
+	if s.Ticket != nil {
+		return table(append(rows, ticketRows(s)...))
+	}
+	add("started", seconds(s.StartedAt), s.StartedAt != 0)
+	add("reported", seconds(s.ReportedAt), s.ReportedAt != 0)
+	add("power", s.Power.String()+" kW", true)
+	add("energy", s.Energy.String()+" kWh", true)
+	add("amount", s.Amount.String()+" EUR", true)
 	return table(rows)
 }
 
@@ -81,6 +119,15 @@ func Ticket(s network.Session) string {
 		{"session", clean(string(s.ID))},
 		{"driver", clean(string(s.Driver))},
 		{"point", clean(string(s.Point))},
+	}
+	return table(append(rows, ticketRows(s)[1:]...))
+}
+
+// ticketRows are what a ticket says of a supply, and its revisions.
+func ticketRows(s network.Session) [][]string {
+	t := s.Ticket
+	rows := [][]string{
+		{"ticket", string(t.ID)},
 		{"started", seconds(t.StartedAt)},
 		{"ended", seconds(t.EndedAt)},
 		{"energy", t.Energy.String() + " kWh"},
@@ -92,7 +139,7 @@ func Ticket(s network.Session) string {
 		rows = append(rows, []string{fmt.Sprintf("revision %d", r.After.Revision), fmt.Sprintf("%s EUR more, %s, for a late %s; before it %s kWh, %s EUR",
 			r.Difference(), seconds(r.At), clean(r.Reason), r.Before.Energy, r.Before.Amount)})
 	}
-	return table(rows)
+	return rows
 }
 
 // seconds is an instant in UTC, to the second.

@@ -54,3 +54,27 @@ func TestReportsAreCleanAndAligned(t *testing.T) {
 		}
 	}
 }
+
+func TestASessionIsReported(t *testing.T) {
+	f := aDay(t)
+	f.ago(0).apply("session-s-CP-007",
+		session.TicketIssued{Ticket: "ticket-2", StartedAt: noon, EndedAt: noon, Energy: 740_000, Price: 250_000, Amount: 185_000, Reason: "STOP_BY_CENTRAL"},
+		session.TicketRevised{Revision: 1, EnergyAfter: 750_000, AmountAfter: 187_500, AmountDifference: 2_500, Reason: "RECOVERED", EndedAt: noon})
+	refused := session.New("s-refused")
+	if err := refused.Apply(noon, session.SupplyRefused{Point: "CP-005", Driver: "D-9", Request: "R-9", Origin: "driver", Reason: "OUT_OF_ORDER"}); err != nil {
+		t.Fatal(err)
+	}
+	shown := []network.Session{network.ShowSession(refused, 1)}
+	for _, id := range []domain.SessionID{"s-CP-001", "s-CP-004", "s-CP-007"} {
+		s, ok := f.Session(id)
+		if !ok {
+			t.Fatalf("there is no session %s", id)
+		}
+		shown = append(shown, s)
+	}
+	text := Sessions(shown)
+	for _, s := range shown {
+		text += "\n\n" + Session(s)
+	}
+	golden(t, "sessions", text+"\n")
+}

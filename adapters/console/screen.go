@@ -21,6 +21,8 @@ type screen struct {
 	filter        string
 	page          *page // stands in place of the points; nil: none
 	hint          hint
+	// offer is the hint where there is nothing else to say.
+	offer string
 	// prompt is the command line, rendered.
 	prompt string
 	look   look
@@ -116,9 +118,7 @@ func (s *screen) render() string {
 	}
 	lines := make([]string, 0, s.height)
 	lines = append(lines, s.header(), s.counts())
-	if notices := s.notices(); len(notices) > 0 {
-		lines = append(lines, " "+s.look.levels[network.Alert].Render(cut("! "+strings.Join(notices, " · "), s.width-1)))
-	}
+	lines = append(lines, s.noticeLines()...)
 	if s.page != nil {
 		lines = append(lines, s.pageLines(l.body)...)
 	} else {
@@ -221,6 +221,15 @@ func (s *screen) notices() []string {
 		out = append(out, strconv.FormatUint(n, 10)+" dead letters")
 	}
 	return out
+}
+
+// noticeLines is the line of the notices, where there are any.
+func (s *screen) noticeLines() []string {
+	notices := s.notices()
+	if len(notices) == 0 {
+		return nil
+	}
+	return []string{" " + s.look.levels[network.Alert].Render(cut("! "+strings.Join(notices, " · "), s.width-1))}
 }
 
 // rule is a line with a title at the left and a remark at the right.
@@ -407,7 +416,7 @@ func (s *screen) hintLine() string {
 	case h.usage != "":
 		return " " + s.look.dim.Render(cut(clean(h.usage), width))
 	}
-	return " " + s.look.dim.Render(cut("Tab completes · ↑ ↓ history · PgUp PgDn scroll · /text filters · help · quit", width))
+	return " " + s.look.dim.Render(cut(s.offer, width))
 }
 
 // choices shows what Tab offers, around the chosen one.
