@@ -105,12 +105,7 @@ func pages(mux *http.ServeMux, source func() Source) {
 		})
 	}
 	page("/points", func(source Source, w http.ResponseWriter, _ *http.Request) {
-		points := source.Points()
-		all := make([]point, len(points))
-		for i, p := range points {
-			all[i] = pointOf(p)
-		}
-		answer(w, all)
+		answer(w, pointsOf(source.Points()))
 	})
 	page("/points/{id}", func(source Source, w http.ResponseWriter, r *http.Request) {
 		for _, p := range source.Points() {
@@ -129,20 +124,12 @@ func pages(mux *http.ServeMux, source func() Source) {
 		case len(changes) == 0:
 			http.Error(w, "no such point", http.StatusNotFound)
 		default:
-			all := make([]priceChange, len(changes))
-			for i, c := range changes {
-				all[i] = priceChangeOf(c)
-			}
-			answer(w, all)
+			answer(w, priceChangesOf(changes))
 		}
 	})
 	page("/sessions", func(source Source, w http.ResponseWriter, _ *http.Request) {
 		open, closed := source.Sessions()
-		all := make([]supply, 0, len(open)+len(closed))
-		for _, s := range slices.Concat(open, closed) {
-			all = append(all, supplyOf(s))
-		}
-		answer(w, all)
+		answer(w, suppliesOf(slices.Concat(open, closed)))
 	})
 	page("/sessions/{id}", func(source Source, w http.ResponseWriter, r *http.Request) {
 		s, ok, err := source.Session(r.Context(), domain.SessionID(r.PathValue("id")))

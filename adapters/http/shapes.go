@@ -37,6 +37,8 @@ type supply struct {
 	Amount    domain.MicroEuros       `json:"total_eur"`
 	GrantedAt domain.UnixMillis       `json:"granted_at,omitzero"`
 	StartedAt domain.UnixMillis       `json:"started_at,omitzero"`
+	UpdatedAt domain.UnixMillis       `json:"updated_at,omitzero"`
+	Refusal   string                  `json:"refusal,omitzero"`
 	Cause     session.Cause           `json:"cause,omitzero"`
 	Ticket    *ticket                 `json:"ticket,omitempty"`
 	Revisions []revision              `json:"revisions,omitempty"`
@@ -155,7 +157,8 @@ func (p point) read() network.Point {
 func supplyOf(s network.Session) supply {
 	shown := supply{
 		ID: s.ID, Point: s.Point, Driver: s.Driver, Status: s.Status, Price: s.Price,
-		Power: s.Power, Energy: s.Energy, Amount: s.Amount, GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, Cause: s.Cause,
+		Power: s.Power, Energy: s.Energy, Amount: s.Amount,
+		GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, UpdatedAt: s.UpdatedAt, Refusal: s.Refusal, Cause: s.Cause,
 	}
 	if s.Ticket != nil {
 		t := ticketOf(*s.Ticket)
@@ -181,7 +184,8 @@ func (t ticket) read() session.Ticket {
 func (s supply) read() network.Session {
 	read := network.Session{
 		ID: s.ID, Point: s.Point, Driver: s.Driver, Status: s.Status, Price: s.Price,
-		Power: s.Power, Energy: s.Energy, Amount: s.Amount, GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, Cause: s.Cause,
+		Power: s.Power, Energy: s.Energy, Amount: s.Amount,
+		GrantedAt: s.GrantedAt, StartedAt: s.StartedAt, UpdatedAt: s.UpdatedAt, Refusal: s.Refusal, Cause: s.Cause,
 	}
 	if s.Ticket != nil {
 		t := s.Ticket.read()
