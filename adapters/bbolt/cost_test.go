@@ -2,6 +2,7 @@ package bbolt
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"evcharging/application/eventlog"
@@ -107,6 +108,35 @@ func TestMemoryHoldsOpenStreamsAndNoHistory(t *testing.T) {
 	shut(t, log)
 	log = open(t, dir, Options{segmentSize: 10_000})
 	check()
+}
+
+// A pass over the whole log keeps one segment in memory.
+func TestAPassClosesTheSegmentsThatItHasPassed(t *testing.T) {
+	b := eventlogtest.NewBuilder("ev.supply.done")
+	log := open(t, t.TempDir(), Options{segmentSize: 10_000})
+	unsynced(log)
+	commits := supplies(b, 300)
+	if n := appendAll(t, log, commits); n != len(commits) {
+		t.Fatalf("append %d fails", n)
+	}
+	c, passed := log.contents.Load(), 0
+	for _, err := range log.All(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		segments := 0
+		for _, db := range c.handles.open {
+			if filepath.Ext(db.Path()) == segmentSuffix {
+				segments++
+			}
+		}
+		if passed++; segments > 1 {
+			t.Fatalf("%d segments are open at commit %d", segments, passed)
+		}
+	}
+	if passed != len(commits) || len(c.segments) < 15 {
+		t.Errorf("%d commits in %d segments", passed, len(c.segments))
+	}
 }
 
 func TestMoreSegmentsAreReadThanFilesAreOpen(t *testing.T) {

@@ -84,7 +84,22 @@ func (c *contents) sequence(from, end eventlog.Position) (found []stored, err er
 		}
 		return nil
 	})
+	if err == nil {
+		c.leave(found[len(found)-1].position)
+	}
 	return found, err
+}
+
+// leave closes the segment whose last commit is at a position: a pass over the whole log does
+// not keep in memory what it has passed.
+func (c *contents) leave(last eventlog.Position) {
+	c.mu.RLock()
+	s, next := c.segment(last), c.segment(last+1)
+	left := s != next && s.db == nil
+	c.mu.RUnlock()
+	if left {
+		c.handles.drop(filepath.Join(c.dir, segmentName(s.first)))
+	}
 }
 
 // decode is what was found as a commit, whole or with the part of one stream alone.

@@ -181,6 +181,21 @@ func (h *handles) get(path string) (db, surplus *bolt.DB, err error) {
 	return db, surplus, nil
 }
 
+// drop closes a file that is not needed for a while. Whoever needs it all the same opens it again.
+func (h *handles) drop(path string) {
+	h.mu.Lock()
+	i := slices.IndexFunc(h.open, func(db *bolt.DB) bool { return db.Path() == path })
+	var db *bolt.DB
+	if i >= 0 {
+		db = h.open[i]
+		h.open = slices.Delete(h.open, i, i+1)
+	}
+	h.mu.Unlock()
+	if db != nil {
+		_ = db.Close() // it was only read; this waits for those who read it
+	}
+}
+
 // evicted tells whether somebody closed a file to make room for others.
 func (h *handles) evicted(db *bolt.DB) bool {
 	h.mu.Lock()

@@ -94,7 +94,7 @@ func Exists(dir string) (bool, error) {
 
 // makeFolder makes an empty log in a folder that has none. The manifest comes last:
 // where it is, the first segment has been.
-func makeFolder(dir string, at crashPoint) (network uuid.UUID, err error) {
+func makeFolder(dir string, o Options) (network uuid.UUID, err error) {
 	segments, _, err := list(dir)
 	if err != nil {
 		return uuid.Nil, err
@@ -106,12 +106,14 @@ func makeFolder(dir string, at crashPoint) (network uuid.UUID, err error) {
 			return uuid.Nil, damaged(manifestName, errors.Join(errors.New("it is missing, and there are segments"), err))
 		}
 	}
-	if err := makeSegment(dir, 1, at); err != nil {
+	if err := makeSegment(dir, 1, o.at); err != nil {
 		return uuid.Nil, err
 	}
-	network = uuid.New()
+	if network = o.Network; network == uuid.Nil {
+		network = uuid.New()
+	}
 	manifest := fmt.Sprintf("%s\nformat %d\nnetwork %s\n", manifestTitle, folderFormat, network)
-	if err := writeFile(filepath.Join(dir, manifestName), at, strings.NewReader(manifest)); err != nil {
+	if err := writeFile(filepath.Join(dir, manifestName), o.at, strings.NewReader(manifest)); err != nil {
 		return uuid.Nil, err
 	}
 	return network, syncFolder(filepath.Dir(dir))

@@ -32,6 +32,9 @@ const (
 type Options struct {
 	// Logger is told of damage and of what was healed; slog.Default() where it is nil.
 	Logger *slog.Logger
+	// Network is the id of the network that a new log gets, for one that is imported; a new
+	// one where it is uuid.Nil.
+	Network uuid.UUID
 
 	// What tests choose.
 	segmentSize int64
@@ -113,7 +116,7 @@ func (l *Log) load() (c *contents, err error) {
 		return nil, err
 	}
 	if !ok {
-		if network, err = makeFolder(l.dir, l.options.at); err != nil {
+		if network, err = makeFolder(l.dir, l.options); err != nil {
 			return nil, err
 		}
 	}
