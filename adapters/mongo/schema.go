@@ -124,9 +124,11 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.index(ctx); err != nil {
 		return err
 	}
-	made, err := uuid.NewRandom()
-	if err != nil {
-		return err
+	made := s.imported
+	if made == uuid.Nil {
+		if made, err = uuid.NewRandom(); err != nil {
+			return err
+		}
 	}
 	network, err := settle(ctx, s, "network", bson.Binary{Subtype: bson.TypeBinaryUUID, Data: made[:]})
 	if err != nil {

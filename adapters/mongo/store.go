@@ -38,6 +38,9 @@ type Config struct {
 	Username, Password string
 	// Logger is told when the server goes and comes; slog.Default() where it is nil.
 	Logger *slog.Logger
+	// Network is the id that the network gets where the database has none yet, for a log that is
+	// imported; a new one where it is uuid.Nil.
+	Network uuid.UUID
 
 	// What tests choose: see patience.
 	patience time.Duration
@@ -48,7 +51,7 @@ type Store struct {
 	client             *mongo.Client
 	db                 *mongo.Database
 	events, open, meta *mongo.Collection
-	network            uuid.UUID
+	network, imported  uuid.UUID
 	log                *Log
 	logger             *slog.Logger
 	// place is hosts and database, for people: nothing secret.
@@ -124,7 +127,7 @@ func newStore(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{logger: cmp.Or(c.Logger, slog.Default()), patience: cmp.Or(c.patience, patience), health: newHealth()}
+	s := &Store{imported: c.Network, logger: cmp.Or(c.Logger, slog.Default()), patience: cmp.Or(c.patience, patience), health: newHealth()}
 	o := options.Client().ApplyURI(address.uri)
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURI, err)

@@ -20,23 +20,30 @@ type commandLine struct {
 	Verify  verify  `cmd:"" help:"Hold a log against itself, checkpoints against it, and the documents in MongoDB; exit with 1 where anything is wrong."`
 	Prove   prove   `cmd:"" help:"Tell why a session's bill is what it is, and export the proof of it."`
 	Check   check   `cmd:"" help:"Check a proof, with neither log nor network; exit with 1 where it proves nothing."`
+	Export  export  `cmd:"" help:"Write a log to a file of JSON Lines."`
+	Import  imports `cmd:"" help:"Add to a log what it does not have of a file, or of another log."`
 
 	Corrections corrections `cmd:"" help:"List the tickets that were corrected: before, after, difference, reason."`
 }
 
 // source is the log that a command only reads.
 type source struct {
-	Log      string         `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log, as of rebuild."`
+	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log, as of rebuild."`
+	user
+}
+
+// user is that of a MongoDB which a command names with its log.
+type user struct {
 	Username string         `name:"mongo-username" env:"MONGO_USERNAME" placeholder:"NAME" help:"User of the MongoDB that --log names, over that of the URI."`
 	Password program.Secret `name:"mongo-password" env:"MONGO_PASSWORD" placeholder:"PASSWORD" help:"The user's password; everybody on this machine can read it on a command line, so take a variable or a file."`
 }
 
-func (s source) mongo(p *program.Process) mongo.Config {
-	return mongo.Config{Username: s.Username, Password: s.Password.Reveal(), Logger: p.Logger}
+func (u user) mongo(p *program.Process) mongo.Config {
+	return mongo.Config{Username: u.Username, Password: u.Password.Reveal(), Logger: p.Logger}
 }
 
 type rebuild struct {
-	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log: the folder of an embedded one, a mongodb:// URI, the http:// address of a running Central's pages, a file of JSON Lines, or - for lines from standard input."`
+	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log: the folder of an embedded one, a mongodb:// URI, the http:// address of a running Central's pages, a file of JSON Lines (.gz: packed), or - for lines from standard input."`
 	program.Mongo
 	Export string `placeholder:"FILE" predictor:"file" help:"Write the log as JSON Lines to this file; - for standard output."`
 }

@@ -65,7 +65,10 @@ func export(ctx context.Context, log eventlog.Log, network uuid.UUID, name strin
 	if name == "-" {
 		return writeLines(ctx, log, network, out, wrote)
 	}
-	part := name + ".part"
+	part, device := name+".part", false
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // a pipe, /dev/null
+		part, device = name, true
+	}
 	file, err := os.Create(part)
 	if err != nil {
 		return trailer, fmt.Errorf("export the event log: %w", err)
@@ -77,16 +80,19 @@ func export(ctx context.Context, log eventlog.Log, network uuid.UUID, name strin
 	} else {
 		trailer, err = writeLines(ctx, log, network, file, wrote)
 	}
-	if err == nil {
+	if err == nil && !device {
 		err = file.Sync()
 	}
-	if err = errors.Join(err, file.Close()); err == nil {
+	if err = errors.Join(err, file.Close()); err == nil && !device {
 		err = os.Rename(part, name)
 	}
 	if err != nil {
-		return trailer, errors.Join(fmt.Errorf("export the event log to %s: %w", name, err), os.Remove(part))
+		err = fmt.Errorf("export the event log to %s: %w", name, err)
+		if !device {
+			err = errors.Join(err, os.Remove(part))
+		}
 	}
-	return trailer, nil
+	return trailer, err
 }
 
 func writeLines(ctx context.Context, log eventlog.Log, network uuid.UUID, out io.Writer, wrote func()) (jsonl.Trailer, error) {

@@ -1,0 +1,153 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"evcharging/adapters/bbolt"
+	"evcharging/adapters/mongo"
+	"evcharging/application/audit"
+	"evcharging/application/eventlog"
+	"evcharging/cmd/internal/program"
+)
+
+// ImportConfig says what is imported, and where to.
+type ImportConfig struct {
+	// Source names what is imported, see openSource.
+	Source string
+	// Log is the log that gets it: a folder of an embedded log, which is made where there is
+	// none, or a mongodb:// URI. Mongo has what that does not say itself.
+	Log   string
+	Mongo mongo.Config
+}
+
+var (
+	// ErrOtherNetwork tells of a log that is of another network than what is imported.
+	ErrOtherNetwork = errors.New("it is the log of another network: import into a folder or a database that has none yet")
+	// ErrNoTarget tells of a name that nothing can be imported into.
+	ErrNoTarget = errors.New("a log is imported into a folder or a mongodb:// URI; ev-replay export writes files")
+)
+
+// Import adds to a log what it does not have yet of another. What is imported is read whole
+// before, and compared with what is there: where the two contradict, nothing is stored
+// (audit.ContradictionError, audit.GapError, ErrOtherNetwork). It may be stopped at any time,
+// and run again to go on.
+func Import(ctx context.Context, p *program.Process, c ImportConfig) error {
+	if err := importable(c.Log); err != nil {
+		return err
+	}
+	from := c.Mongo
+	from.URI = ""
+	if shared(c.Log) {
+		from.URI = c.Log // its user is not told to another server
+	}
+	return withSource(ctx, p, c.Source, from, func(source *Source) error {
+		target, err := openTarget(ctx, p, c, source.Network)
+		if err != nil {
+			return err
+		}
+		return errors.Join(take(ctx, p, source, target), target.close())
+	})
+}
+
+// shared tells whether a name is that of a log in MongoDB.
+func shared(name string) bool {
+	return strings.HasPrefix(name, "mongodb://") || strings.HasPrefix(name, "mongodb+srv://")
+}
+
+func importable(name string) error {
+	info, err := os.Stat(name)
+	if name == "-" || strings.Contains(name, "://") && !shared(name) || strings.HasSuffix(name, ".jsonl") || packed(name) || err == nil && !info.IsDir() {
+		return program.UsageError(fmt.Errorf("%w: %s is neither", ErrNoTarget, name))
+	}
+	return nil
+}
+
+// target is a log that is added to.
+type target struct {
+	eventlog.Log
+	network uuid.UUID
+	close   func() error
+}
+
+// openTarget opens the log that is added to; a new one gets the id of the network.
+func openTarget(ctx context.Context, p *program.Process, c ImportConfig, network uuid.UUID) (t *target, err error) {
+	if shared(c.Log) {
+		config := c.Mongo
+		config.URI, config.Network = c.Log, network
+		store, err := mongo.Connect(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		log := store.Log()
+		t = &target{log, store.NetworkID(), func() error { return errors.Join(log.Close(), store.Close()) }}
+	} else {
+		log, err := bbolt.Open(c.Log, bbolt.Options{Logger: p.Logger, Network: network})
+		if errors.Is(err, bbolt.ErrInUse) {
+			err = fmt.Errorf("%w; a Central has to stop before its log is added to", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		t = &target{log, log.NetworkID(), log.Close}
+	}
+	if network != uuid.Nil && t.network != network {
+		return nil, errors.Join(fmt.Errorf("the log is of network %s, and what is imported of %s: %w", t.network, network, ErrOtherNetwork), t.close())
+	}
+	return t, nil
+}
+
+// take takes a log into another.
+func take(ctx context.Context, p *program.Process, source *Source, to *target) error {
+	end, err := source.End(ctx)
+	if err != nil {
+		return fmt.Errorf("read the end of what is imported: %w", err)
+	}
+	has, err := to.End(ctx)
+	if err != nil {
+		return fmt.Errorf("read the end of the event log: %w", err)
+	}
+	there := uint64(0)
+	if has > 0 {
+		step := begin(p.Stderr, "compare", int64(end))
+		there, err = audit.Agree(ctx, source, to, step.took)
+		step.end(err == nil)
+		if err != nil {
+			return fmt.Errorf("nothing was imported: %w", err)
+		}
+	}
+	step := begin(p.Stderr, "import", int64(end))
+	err = fill(ctx, to, whole(ctx, source), step.took)
+	step.end(err == nil)
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	return sayImported(p.Stdout, uint64(step.done.Load()), there)
+}
+
+// whole are the commits of a log.
+func whole(ctx context.Context, log eventlog.Log) iter.Seq2[eventlog.Commit, error] {
+	return func(yield func(eventlog.Commit, error) bool) {
+		for commit, err := range log.All(ctx, 1) {
+			if !yield(commit.Commit, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func sayImported(out io.Writer, commits, there uint64) error {
+	_, err := fmt.Fprintf(out, "imported %s", counted(commits-there, "commit"))
+	if there > 0 {
+		_, err = fmt.Fprintf(out, "; %s there already", counted(there, "commit"))
+	}
+	fmt.Fprintln(out)
+	return err
+}
