@@ -65,7 +65,7 @@ func content(t *testing.T, name string) (jsonl.Trailer, uuid.UUID) {
 	return trailer, s.Network
 }
 
-var network = uuid.MustParse("f8870a5b-85dd-484f-977d-c83cfbf44278")
+var known = uuid.MustParse("f8870a5b-85dd-484f-977d-c83cfbf44278")
 
 // everywhere does something for each kind of log that can be imported into; place names an
 // empty one.
@@ -83,7 +83,7 @@ func everywhere(t *testing.T, do func(t *testing.T, place func() string)) {
 
 func TestALogIsImportedAndIsTheSame(t *testing.T) {
 	commits := history(eventlogtest.NewBuilder("ev.supply.done"))
-	file, whole := exported(t, network, commits, "log.jsonl.gz")
+	file, whole := exported(t, known, commits, "log.jsonl.gz")
 	everywhere(t, func(t *testing.T, place func() string) {
 		first, second := place(), place()
 		if printed, err := imported(t, file, first); err != nil || printed != "imported 600 commits\n" {
@@ -94,8 +94,8 @@ func TestALogIsImportedAndIsTheSame(t *testing.T) {
 		}
 		for _, log := range []string{first, second} {
 			got, of := content(t, log)
-			if got.Digest != whole.Digest || got.Commits != whole.Commits || got.Events != whole.Events || got.Streams != whole.Streams || of != network {
-				t.Errorf("it holds %+v of %s, want %+v of %s", got, of, whole, network)
+			if got.Digest != whole.Digest || got.Commits != whole.Commits || got.Events != whole.Events || got.Streams != whole.Streams || of != known {
+				t.Errorf("it holds %+v of %s, want %+v of %s", got, of, whole, known)
 			}
 		}
 		if printed, err := imported(t, file, second); err != nil || printed != "imported 0 commits; 600 commits there already\n" {
@@ -106,8 +106,8 @@ func TestALogIsImportedAndIsTheSame(t *testing.T) {
 
 func TestAnImportAddsWhatIsMissing(t *testing.T) {
 	commits := history(eventlogtest.NewBuilder("ev.supply.done"))
-	whole, trailer := exported(t, network, commits, "whole.jsonl")
-	begin, _ := exported(t, network, commits[:250], "begin.jsonl")
+	whole, trailer := exported(t, known, commits, "whole.jsonl")
+	begin, _ := exported(t, known, commits[:250], "begin.jsonl")
 	var rest strings.Builder // what /log?from=201 answers
 	log := memory.NewLog()
 	for _, c := range commits {
@@ -115,7 +115,7 @@ func TestAnImportAddsWhatIsMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := jsonl.Write(t.Context(), &rest, log, network, 201, func() {}); err != nil {
+	if _, err := jsonl.Write(t.Context(), &rest, log, known, 201, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	end := filepath.Join(t.TempDir(), "end.jsonl")
@@ -184,11 +184,11 @@ func forked(b *eventlogtest.Builder, all []eventlog.Commit, from int) []eventlog
 func TestAnImportThatContradictsStoresNothing(t *testing.T) {
 	b := eventlogtest.NewBuilder("ev.supply.done")
 	commits := history(b)
-	there, _ := exported(t, network, commits[:300], "there.jsonl")
+	there, _ := exported(t, known, commits[:300], "there.jsonl")
 	fork := forked(b, commits, 297)
 	point := fork[297].Parts[0]
-	longer, _ := exported(t, network, fork, "longer.jsonl")
-	shorter, _ := exported(t, network, fork[:298], "shorter.jsonl")
+	longer, _ := exported(t, known, fork, "longer.jsonl")
+	shorter, _ := exported(t, known, fork[:298], "shorter.jsonl")
 	stranger, _ := exported(t, uuid.MustParse("00000000-0000-4000-8000-000000000001"), commits, "stranger.jsonl")
 	everywhere(t, func(t *testing.T, place func() string) {
 		log := place()
@@ -215,7 +215,7 @@ func TestAnImportThatContradictsStoresNothing(t *testing.T) {
 // A file that is not whole, wherever it ends or was changed, is refused before anything is made.
 func TestAFileThatIsNotWholeIsNotImported(t *testing.T) {
 	commits := history(eventlogtest.NewBuilder("ev.supply.done"))
-	file, _ := exported(t, network, commits[:9], "log.jsonl")
+	file, _ := exported(t, known, commits[:9], "log.jsonl")
 	whole, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestAFileThatIsNotWholeIsNotImported(t *testing.T) {
 }
 
 func TestWhatNothingCanBeImportedInto(t *testing.T) {
-	file, _ := exported(t, network, history(eventlogtest.NewBuilder("ev.supply.done"))[:9], "log.jsonl")
+	file, _ := exported(t, known, history(eventlogtest.NewBuilder("ev.supply.done"))[:9], "log.jsonl")
 	for _, log := range []string{file, "-", "other.jsonl", "other.gz", "http://127.0.0.1:7080"} {
 		if _, err := imported(t, file, log); !errors.Is(err, ErrNoTarget) {
 			t.Errorf("into %s it says %v", log, err)
@@ -284,13 +284,13 @@ func TestWhatNothingCanBeImportedInto(t *testing.T) {
 // An import that was stopped goes on where it was.
 func TestAnImportThatIsStoppedGoesOn(t *testing.T) {
 	commits := history(eventlogtest.NewBuilder("ev.supply.done"))
-	file, whole := exported(t, network, commits, "log.jsonl")
+	file, whole := exported(t, known, commits, "log.jsonl")
 	folder := filepath.Join(t.TempDir(), "log")
 	source, err := openLog(t, file, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := bbolt.Open(folder, bbolt.Options{Logger: quiet, Network: network})
+	log, err := bbolt.Open(folder, bbolt.Options{Logger: quiet, Network: known})
 	if err != nil {
 		t.Fatal(err)
 	}
