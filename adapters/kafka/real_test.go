@@ -173,7 +173,10 @@ func TestARealKafkaIsSecured(t *testing.T) {
 		}
 		got := make(chan message.Received, 99)
 		inGroup(t, tr, "g", []string{"ev.control"}, func(_ context.Context, r message.Received) error {
-			got <- r
+			select {
+			case got <- r:
+			default: // more are sent than are looked at
+			}
 			return nil
 		})
 		send := func() error {

@@ -33,6 +33,8 @@ type line struct {
 	conns       map[net.Conn]struct{}
 	loseRequest int
 	loseAnswer  int
+	// muteRequests and muteAnswers lose them, and keep the connections.
+	muteRequests, muteAnswers bool
 	// alter changes the answers to messages that store commits; nil: they stay.
 	alter   func(bson.D) bson.D
 	holding bool
@@ -111,6 +113,10 @@ func (l *line) Down() {
 func (l *line) LoseRequests(n int) { l.set(func() { l.loseRequest = n }) }
 func (l *line) LoseAnswers(n int)  { l.set(func() { l.loseAnswer = n }) }
 
+func (l *line) Mute(requests, answers bool) {
+	l.set(func() { l.muteRequests, l.muteAnswers = requests, answers })
+}
+
 func (l *line) Hold() func() {
 	l.set(func() { l.holding = true })
 	return l.release
@@ -171,6 +177,8 @@ const (
 	arrives fate = iota
 	requestLost
 	answerLost
+	requestMuted
+	answerMuted
 )
 
 // decide gives the fate of the next message that stores commits, and, where it is held,
@@ -185,6 +193,10 @@ func (l *line) decide() (f fate, held chan struct{}) {
 	case l.loseAnswer > 0:
 		l.loseAnswer--
 		return answerLost, nil
+	case l.muteRequests:
+		return requestMuted, nil
+	case l.muteAnswers:
+		return answerMuted, nil
 	case l.holding:
 		held = make(chan struct{})
 		l.held = append(l.held, held)
@@ -204,7 +216,7 @@ func (l *line) serve(client net.Conn) {
 	defer l.set(func() { delete(l.conns, client); delete(l.conns, server) })
 	defer client.Close()
 	defer server.Close()
-	var altering atomic.Bool
+	var altering, muting atomic.Bool
 	// A heartbeat has several answers to one question, so the ways are apart.
 	l.running.Go(func() {
 		defer client.Close()
@@ -214,6 +226,9 @@ func (l *line) serve(client net.Conn) {
 				return
 			}
 			l.pass()
+			if muting.Swap(false) {
+				continue
+			}
 			if altering.Swap(false) {
 				answer = l.altered(answer)
 			}
@@ -240,10 +255,13 @@ func (l *line) serve(client net.Conn) {
 					l.await(server)
 				}
 				return
+			case f == requestMuted:
+				continue
 			case held != nil:
 				<-held
 			}
-			altering.Store(true)
+			muting.Store(f == answerMuted)
+			altering.Store(f != answerMuted)
 		}
 		if _, err := server.Write(message); err != nil {
 			return

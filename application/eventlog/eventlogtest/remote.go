@@ -20,6 +20,9 @@ type Line interface {
 	// LoseAnswers has the next n requests that store commits arrive and be carried out, and
 	// the answer be lost: the connection breaks.
 	LoseAnswers(n int)
+	// Mute has no request that stores commits arrive, or none be answered, until it is called
+	// without either. Connections stay.
+	Mute(requests, answers bool)
 	// Hold keeps requests that store commits from arriving, until the function that it gives
 	// is called: then they arrive, whoever sent them has left or not.
 	Hold() (release func())
@@ -99,22 +102,14 @@ func testLostForGood(t *testing.T, open func(t *testing.T) (eventlog.Log, Line))
 	log, line := open(t)
 	b := NewBuilder("ev.supply.done")
 	var stored []eventlog.Commit
-	const (
-		answers = 2 // the first lose their answers, the last its request
-		always  = 1 << 20
-	)
+	const answers = 2 // the first lose their answers, the last its request
 	for i, commit := range shapes(b, answers+1) {
-		if i < answers {
-			line.LoseAnswers(always)
-		} else {
-			line.LoseRequests(always)
-		}
+		line.Mute(i >= answers, i < answers)
 		// when nothing comes back, then it isn't known what came of it, or it was found out
 		if err := log.Append(t.Context(), commit); isConflict(err) || isStored(err) || err == nil && i >= answers {
 			t.Errorf("commit %d: %v, want the store's error", i, err)
 		}
-		line.LoseAnswers(0)
-		line.LoseRequests(0)
+		line.Mute(false, false)
 		// and the same again is stored, and stored once
 		err := again(t, log, commit)
 		switch {
