@@ -5,6 +5,7 @@ import (
 
 	"evcharging/cmd/internal/program"
 	"evcharging/cmd/internal/replay"
+	"evcharging/domain"
 )
 
 type export struct {
@@ -26,4 +27,19 @@ type imports struct {
 // Run adds a log to another.
 func (i *imports) Run(ctx context.Context, p *program.Process) error {
 	return replay.Import(ctx, p, replay.ImportConfig{Source: i.Source, Log: i.Log, Mongo: i.mongo(p)})
+}
+
+type whatIf struct {
+	source
+	Prices string            `name:"price-file" required:"" placeholder:"FILE" predictor:"file" help:"The other prices. A line has a point's id, or * for all others, EUR per kWh and, perhaps, the time from which on that counts; # begins a comment. A point without a price keeps the one it had."`
+	From   domain.UnixMillis `placeholder:"TIME" help:"Sessions that were closed at this time or later: RFC 3339, or a time of this machine such as 2026-12-01T00:00."`
+	To     domain.UnixMillis `placeholder:"TIME" help:"Sessions that were closed before this time, as they were billed then."`
+	JSON   bool              `name:"json" help:"Print a JSON object, for programs."`
+}
+
+// Run bills sessions under other prices.
+func (w *whatIf) Run(ctx context.Context, p *program.Process) error {
+	return replay.WhatIf(ctx, p, replay.WhatIfConfig{
+		Source: w.Log, Mongo: w.mongo(p), Prices: w.Prices, From: w.From, To: w.To, JSON: w.JSON,
+	})
 }

@@ -23,6 +23,7 @@ type commandLine struct {
 	Export  export  `cmd:"" help:"Write a log to a file of JSON Lines."`
 	Import  imports `cmd:"" help:"Add to a log what it does not have of a file, or of another log."`
 
+	WhatIf      whatIf      `cmd:"" help:"Bill the sessions of a period under other prices: in all, by point and by driver. Nothing is written."`
 	Corrections corrections `cmd:"" help:"List the tickets that were corrected: before, after, difference, reason."`
 }
 
