@@ -18,7 +18,7 @@ import (
 
 // compared are the differences that a comparison tells, as lines in order, and what it counts.
 // It takes no time, since it waits in a bubble.
-func compared(t *testing.T, h *history, fake *fakeShelves) (differences []string, counts Compared) {
+func compared(t *testing.T, h *history, fake *fakeShelves) (differences []string, counts Rebuilt) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var err error
@@ -185,7 +185,7 @@ func TestCompareSaysNothingOfWhatCantBeRead(t *testing.T) {
 	fake := rebuiltFrom(t, h)
 	h.log.damaged[central.SessionStream(s.ID())] = true
 	got, counts := compared(t, h, fake)
-	if len(got) > 0 || counts.Unreadable != 1 {
+	if len(got) > 0 || counts.Stale[staleDamaged] != 1 {
 		t.Errorf("it counts %+v, and tells %q", counts, got)
 	}
 }

@@ -265,6 +265,9 @@ func Document(stream eventlog.Stream, parts iter.Seq2[central.Part, error]) (str
 	return string(text), err
 }
 
+// collections are those that have documents; drivers come last, for they are made of sessions.
+var collections = []string{pointsCollection, sessionsCollection, driversCollection}
+
 // projection is a document as it is to be stored.
 type projection struct {
 	collection, id string

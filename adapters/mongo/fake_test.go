@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"evcharging/application/eventlog"
 )
 
 var errAway = errors.New("the server is away")
@@ -17,6 +19,8 @@ type fakeShelves struct {
 	mu        sync.Mutex
 	documents map[string]map[string]bson.Raw
 	reached   reached
+	// own is the first commit of the event log in the same database.
+	own eventlog.Commit
 	// away makes everything fail; unknown makes what is stored look as if it had failed, as
 	// often as it says.
 	away    bool
@@ -109,6 +113,39 @@ func (f *fakeShelves) read(ctx context.Context, collection string, ids []string)
 		}
 	}
 	return found, nil
+}
+
+func (f *fakeShelves) remove(ctx context.Context, collection string, documents []removal) ([]bool, error) {
+	if f.before != nil {
+		f.before()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away || ctx.Err() != nil {
+		return nil, errors.Join(errAway, ctx.Err())
+	}
+	f.writes++
+	stayed := make([]bool, len(documents))
+	for i, d := range documents {
+		id, _ := d.id.(string)
+		found, there := f.documents[collection][id]
+		same := found.Lookup("version").Equal(d.version) && found.Lookup("updated_at").Equal(d.updatedAt)
+		if d.guarded && !same {
+			stayed[i] = there
+		} else {
+			delete(f.documents[collection], id)
+		}
+	}
+	return stayed, nil
+}
+
+func (f *fakeShelves) first(context.Context) (eventlog.Commit, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return eventlog.Commit{}, errAway
+	}
+	return f.own, nil
 }
 
 func (f *fakeShelves) ids(_ context.Context, collection string, each func(bson.RawValue) error) error {

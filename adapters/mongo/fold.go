@@ -127,17 +127,33 @@ func asker(part central.Part) domain.DriverID {
 	return ""
 }
 
+// documented tells whether the stream has a document. Once it has, it always will.
+func (f *fold) documented() bool {
+	if f.point != nil {
+		return f.point.Known()
+	}
+	return f.session.Open() || f.session.Status() == session.Closed
+}
+
+// updatedAt is the time of the last part folded that has changed something.
+func (f *fold) updatedAt() domain.UnixMillis {
+	if f.point != nil {
+		return f.point.UpdatedAt()
+	}
+	return f.session.UpdatedAt()
+}
+
 // document is the stream's document; ok is false where it has none: a point that has not
 // registered, a request that was refused.
 func (f *fold) document() (d projection, ok bool, err error) {
-	var body any
-	switch {
-	case f.point != nil && f.point.Known():
-		d.collection, d.id, body = pointsCollection, string(f.point.ID()), f.showPoint()
-	case f.session != nil && (f.session.Open() || f.session.Status() == session.Closed):
-		d.collection, d.id, body = sessionsCollection, string(f.session.ID()), f.showSession()
-	default:
+	if !f.documented() {
 		return projection{}, false, nil
+	}
+	var body any
+	if f.point != nil {
+		d.collection, d.id, body = pointsCollection, string(f.point.ID()), f.showPoint()
+	} else {
+		d.collection, d.id, body = sessionsCollection, string(f.session.ID()), f.showSession()
 	}
 	d.version = int64(f.version)
 	if d.body, err = bson.Marshal(body); err != nil {

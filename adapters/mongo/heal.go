@@ -227,6 +227,11 @@ func mend(f *fold, found bson.Raw, more func() error) (r replacement, v verdict,
 	if err != nil || !ok {
 		return replacement{}, same, err
 	}
+	return mendTo(want, f, found, more)
+}
+
+// mendTo is mend where the fold's document is known.
+func mendTo(want projection, f *fold, found bson.Raw, more func() error) (r replacement, v verdict, err error) {
 	if v = judge(want, found); v == differs || v == ahead {
 		if err := more(); err != nil {
 			return replacement{}, same, err

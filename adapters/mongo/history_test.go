@@ -315,12 +315,19 @@ func (l *partLog) Read(_ context.Context, stream eventlog.Stream, from eventlog.
 			return
 		}
 		for _, p := range at {
-			if !yield(eventlog.Commit{Parts: []eventlog.Part{l.stored(p)}}, nil) {
+			stored := l.stored(p)
+			l.mu.Lock()
+			at := l.at(p).At
+			l.mu.Unlock()
+			if !yield(eventlog.Commit{ID: commitID(p.commit), At: at, Parts: []eventlog.Part{stored}}, nil) {
 				return
 			}
 		}
 	}
 }
+
+// commitID is the id of the commit at an index.
+func commitID(commit int) uuid.UUID { return uuid.NewSHA1(uuid.Nil, fmt.Append(nil, commit+1)) }
 
 // All is Source's.
 func (l *partLog) All(_ context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
@@ -339,7 +346,7 @@ func (l *partLog) All(_ context.Context, from eventlog.Position) iter.Seq2[event
 			l.mu.Lock()
 			parts := l.commits[n-1]
 			l.mu.Unlock()
-			c := eventlog.Positioned{Position: n, Commit: eventlog.Commit{ID: uuid.NewSHA1(uuid.Nil, fmt.Append(nil, n)), At: parts[0].At}}
+			c := eventlog.Positioned{Position: n, Commit: eventlog.Commit{ID: commitID(int(n - 1)), At: parts[0].At}}
 			var damage error
 			for i := range parts {
 				if l.isDamaged(parts[i].Stream) {

@@ -37,7 +37,7 @@ func project(h *history, s shelves, optional bool, log io.Writer) *Projections {
 func rebuiltFrom(t tester, h *history) *fakeShelves {
 	t.Helper()
 	fake := newFake()
-	if _, err := project(h, fake, false, io.Discard).Rebuild(context.Background(), h.log, h.log.Decode, nil); err != nil {
+	if _, err := project(h, fake, false, io.Discard).Rebuild(context.Background(), h.log, h.log.Decode, RebuildOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return fake
@@ -150,13 +150,13 @@ func playLive(t *rapid.T, processes int, optional bool) {
 	sameDocuments(t, fake, want)
 
 	// A rebuild over what is right changes nothing, and over anything else makes it right.
-	again, err := live[0].Rebuild(ctx, h.log, h.log.Decode, nil)
-	if total := len(fake.documents[pointsCollection]) + len(fake.documents[sessionsCollection]) + len(fake.documents[driversCollection]); err != nil || again.Written > 0 || int(again.Unchanged) != total {
+	again, err := live[0].Rebuild(ctx, h.log, h.log.Decode, RebuildOptions{})
+	if total := len(fake.documents[pointsCollection]) + len(fake.documents[sessionsCollection]) + len(fake.documents[driversCollection]); err != nil || again.Missing+again.Different+again.Orphaned > 0 || int(again.Same) != total {
 		t.Fatalf("a rebuild over what is right: %+v of %d documents, %v", again, total, err)
 	}
 	fake = fake.clone()
 	spoil(t, fake)
-	if _, err := project(h, fake, optional, io.Discard).Rebuild(ctx, h.log, h.log.Decode, nil); err != nil {
+	if _, err := project(h, fake, optional, io.Discard).Rebuild(ctx, h.log, h.log.Decode, RebuildOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	sameDocuments(t, fake, want)
@@ -506,8 +506,8 @@ func TestAStreamThatCantBeReadStopsNothingElse(t *testing.T) {
 	if s := p.Stats(); s.Stale[staleDamaged] != 1 || s.Waiting != 0 || len(lines.lines) != 1 || lines.count("a bit is wrong") != 1 {
 		t.Errorf("%+v, said was %q", s, lines.lines)
 	}
-	counts, err := p.Rebuild(t.Context(), h.log, h.log.Decode, nil)
-	if err != nil || counts.Stale[staleDamaged] != 1 || counts.Unchanged != 1 {
+	counts, err := p.Rebuild(t.Context(), h.log, h.log.Decode, RebuildOptions{})
+	if err != nil || counts.Stale[staleDamaged] != 1 || counts.Same != 1 {
 		t.Errorf("a rebuild: %+v, %v", counts, err)
 	}
 	delete(h.log.damaged, stream)

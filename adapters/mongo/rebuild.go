@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"iter"
-	"maps"
-	"slices"
-
-	"go.mongodb.org/mongo-driver/v2/bson"
+	"sync"
 
 	"evcharging/application/central"
 	"evcharging/application/eventlog"
@@ -21,78 +19,154 @@ type Source interface {
 	All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error]
 	// Read is eventlog.Log's. It is asked for the few streams that a pass over all commits
 	// does not do for: of sessions that were revised long after their close, or that
-	// another process goes on with.
+	// another process goes on with. It may be called from several goroutines.
 	Read(ctx context.Context, stream eventlog.Stream, from eventlog.Version) iter.Seq2[eventlog.Commit, error]
+}
+
+// RebuildOptions say what a rebuild is about. The zero value is: all documents, as the log
+// has them, and the log has all that there is.
+type RebuildOptions struct {
+	// Only is the id of a point or a session, or, where the log has neither of this id, of a
+	// driver: their documents alone are looked at. Empty: all are.
+	Only string
+	// Until leaves out the commits after an instant: the documents become what they were then,
+	// also those that are newer. 0: none is left out.
+	Until domain.UnixMillis
+	// Behind is from when on MongoDB may know more than the log: what it has of this time or
+	// later stays, where the log has less of it, or nothing. 0: it can't.
+	Behind domain.UnixMillis
+	// Copy tells that the log, a copy of another, may lack what came lately: drivers of which it
+	// knows nothing stay, for their documents don't say when they were made. Where Behind
+	// is 0 it does not count.
+	Copy bool
+	// DryRun asks for what would be changed, and that nothing is.
+	DryRun bool
+	// Found, where it is not nil, is told of each document that is, or would be, changed, or stays
+	// as one that is newer. It is called by one goroutine at a time.
+	Found func(Difference)
+	// Progress, where it is not nil, is told how far the rebuild is, now and then and at the end.
+	Progress func(Rebuilt)
 }
 
 // Rebuilt is how far a rebuild is.
 type Rebuilt struct {
 	// Commits and Events were read.
 	Commits, Events uint64
-	// Written documents were missing or said something else, Unchanged ones said it already. A
-	// session that was revised long after its close may count twice.
-	Written, Unchanged uint64
-	// Stale is how many documents could not be made, by reason, as in ProjectionStats.
+	// Same documents said what the log says. A session that was revised long after its close
+	// may count twice, here and below.
+	Same uint64
+	// Missing documents were made, Different ones made right, Orphaned ones, of which the log
+	// knows nothing, removed; in a dry run they would be.
+	Missing, Different, Orphaned uint64
+	// Newer documents say more than the log may have: they stay.
+	Newer uint64
+	// Unsure documents stay, too: the log knows nothing of them, but part of it can't be read,
+	// or what came lately may be about them.
+	Unsure uint64
+	// Lost is how many commits can't be read, Stale how many documents could not be made, by
+	// reason, as in ProjectionStats.
+	Lost  int
 	Stale map[string]int
+	// Documents is how many the log gives, and Digest stands for them: it is the same for the
+	// same events, wherever they are read from.
+	Documents uint64
+	Digest    Digest
 }
+
+var (
+	// ErrForeign tells of documents that were made of another log than the one given.
+	ErrForeign = errors.New("the documents in this database are of another event log")
+	// ErrLive tells of a database that a network uses: its documents don't go back in time.
+	ErrLive = errors.New("a network uses this database")
+	// ErrUnknownID tells of an id of which neither the log nor MongoDB has anything.
+	ErrUnknownID = errors.New("neither the event log nor MongoDB has anything of this id")
+)
 
 const (
 	// progressEvery is how many commits are read between two words on the progress.
 	progressEvery = 1_000
-	// closedKept is how many closed sessions are kept before they are stored: a revision
-	// mostly comes soon.
-	closedKept = 2 * bulkSize
+	// rebuildLanes is how many streams are folded, and bulks read and written, side by side.
+	rebuildLanes = 8
 )
 
-// Rebuild makes the documents of all streams of a log what the log says, in one pass, and
-// leaves alone those that say it already, so it may be stopped and run again. It may run
-// beside a Central: nothing that is right goes back in time. Documents of streams that the
-// log does not have stay. decode is Central's. progress, where it is not nil, is told how
-// far it is, now and then and at the end. A stream that can't be read, and a document that
-// is refused for good, is counted and said, and the others go on; any other error of log
-// or store ends it.
-func (p *Projections) Rebuild(ctx context.Context, source Source, decode func(eventlog.Part) (central.Part, error), progress func(Rebuilt)) (Rebuilt, error) {
-	r := &rebuild{
-		projections: p, source: source, decode: decode, progress: progress,
-		folds: map[eventlog.Stream]*rebuilding{}, stale: map[eventlog.Stream]string{}, drivers: map[domain.DriverID]bool{},
+// Rebuild makes the documents of all streams of a log what the log says, in one pass, leaves
+// alone those that say it already, and removes those of which the log knows nothing. It may
+// be stopped and run again. It may run beside a Central: nothing that is right goes back in
+// time. Its memory is that of the open streams, of some that have closed, and of the drivers'
+// ids. decode is Central's; it is called from several goroutines. A stream that can't be read,
+// and a document that is refused for good, is counted and said, and the others go on; any
+// other error of log or store ends it. ErrForeign, ErrLive and ErrUnknownID come before
+// anything is changed.
+func (p *Projections) Rebuild(ctx context.Context, source Source, decode func(eventlog.Part) (central.Part, error), o RebuildOptions) (Rebuilt, error) {
+	if err := p.mayBuild(ctx, source, o.Until != 0); err != nil {
+		return Rebuilt{}, err
 	}
-	err := r.all(ctx)
+	return newRebuild(p, source, decode, o).run(ctx)
+}
+
+// rebuild is one under way.
+type rebuild struct {
+	RebuildOptions
+	projections *Projections
+	source      Source
+	decode      func(eventlog.Part) (central.Part, error)
+	lanes       [rebuildLanes]*lane
+
+	// What follows is of the one goroutine that reads the log. last is the position of the last
+	// commit that was read, lost how many could not be.
+	commits, events uint64
+	last            eventlog.Position
+	lost            int
+
+	mu sync.Mutex
+	// What follows is all lanes'.
+	counts Rebuilt
+	stale  map[eventlog.Stream]string
+	// tallies are of the documents that MongoDB should have in the end, by collection.
+	tallies map[string]*tally
+	// drivers are all who have asked; asked are those whose documents are to be looked at.
+	drivers map[domain.DriverID]struct{}
+	asked   []domain.DriverID
+	// doubts are what a dry run looks at once more.
+	doubts []wanted
+}
+
+func newRebuild(p *Projections, source Source, decode func(eventlog.Part) (central.Part, error), o RebuildOptions) *rebuild {
+	if o.Until != 0 {
+		source = past{source, o.Until}
+	}
+	r := &rebuild{
+		RebuildOptions: o, projections: p, source: source, decode: decode,
+		stale: map[eventlog.Stream]string{}, drivers: map[domain.DriverID]struct{}{},
+		tallies: map[string]*tally{pointsCollection: {}, sessionsCollection: {}},
+	}
+	for i := range r.lanes {
+		r.lanes[i] = newLane(r)
+	}
+	return r
+}
+
+func (r *rebuild) run(ctx context.Context) (Rebuilt, error) {
+	var err error
+	if r.Only != "" {
+		err = r.only(ctx, r.Only)
+	} else {
+		if err = r.all(ctx); err == nil {
+			err = r.lookAgain(ctx)
+		}
+		if err == nil && r.commits > 0 {
+			err = r.orphans(ctx)
+		}
+	}
 	r.tell()
 	return r.rebuilt(), err
 }
 
-type rebuild struct {
-	projections *Projections
-	source      Source
-	decode      func(eventlog.Part) (central.Part, error)
-	progress    func(Rebuilt)
-
-	folds map[eventlog.Stream]*rebuilding
-	// closed are those of the folds that are closed, the one that closed first before the others.
-	closed []*rebuilding
-	// asked are drivers to be stored; drivers are those and some that are.
-	asked   []domain.DriverID
-	drivers map[domain.DriverID]bool
-	stale   map[eventlog.Stream]string
-	counts  Rebuilt
-	// last is the position of the last commit that was read, lost how many could not be.
-	last eventlog.Position
-	lost int
-	// settle does what there is to do about the documents of some streams, and forgets their
-	// folds; settleDrivers about those of the drivers that are asked. They are store and
-	// storeDrivers where they are nil.
-	settle        func(ctx context.Context, folds []*rebuilding) error
-	settleDrivers func(ctx context.Context) error
-}
-
-type rebuilding struct {
-	*fold
-	listed bool // in closed
-}
-
 func (r *rebuild) rebuilt() Rebuilt {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	out := r.counts
-	out.Stale = map[string]int{}
+	out.Commits, out.Events, out.Lost, out.Stale = r.commits, r.events, r.lost, map[string]int{}
 	for _, why := range r.stale {
 		out.Stale[why]++
 	}
@@ -100,28 +174,104 @@ func (r *rebuild) rebuilt() Rebuilt {
 }
 
 func (r *rebuild) tell() {
-	if r.progress != nil {
-		r.progress(r.rebuilt())
+	if r.Progress != nil {
+		r.Progress(r.rebuilt())
 	}
 }
 
-func (r *rebuild) all(ctx context.Context) (err error) {
-	if r.settle == nil {
-		r.settle, r.settleDrivers = r.store, r.storeDrivers
+// found tells of a document that is not as the log has it, and counts it.
+func (r *rebuild) found(d Difference) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch d.Kind {
+	case DocumentMissing:
+		r.counts.Missing++
+	case DocumentDiffers:
+		r.counts.Different++
+	case DocumentOrphaned:
+		r.counts.Orphaned++
+	case DocumentNewer:
+		r.counts.Newer++
 	}
+	if r.Found != nil {
+		r.Found(d)
+	}
+}
+
+// count counts what nothing is told of.
+func (r *rebuild) count(what *uint64, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*what += uint64(n)
+}
+
+// gives takes in that the log gives a document.
+func (r *rebuild) gives(d projection) {
+	sum := documentSum(d.collection, d.id, d.body)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Documents++
+	r.counts.Digest = r.counts.Digest.plus(sum)
+	if t := r.tallies[d.collection]; t != nil {
+		t.add(d.id)
+	}
+}
+
+// gaveBefore takes back that the log gives a document: it gives a later one.
+func (r *rebuild) gaveBefore(d projection) {
+	sum := documentSum(d.collection, d.id, d.body)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Documents--
+	r.counts.Digest = r.counts.Digest.minus(sum)
+	r.tallies[d.collection].remove(d.id)
+}
+
+// isStale notes that the document of a stream can't be made.
+func (r *rebuild) isStale(stream eventlog.Stream, why string, err error) {
+	r.mu.Lock()
+	r.stale[stream] = why
+	r.mu.Unlock()
+	r.projections.isStale(stream, why, err)
+}
+
+// all folds all commits, and has each document looked at.
+func (r *rebuild) all(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var folding sync.WaitGroup
+	for _, l := range r.lanes {
+		folding.Go(func() {
+			if err := l.run(ctx); err != nil {
+				fail(err)
+			}
+		})
+	}
+	if err := r.read(ctx); err != nil {
+		fail(err)
+	}
+	for _, l := range r.lanes {
+		l.flush(ctx)
+		close(l.steps)
+	}
+	folding.Wait()
+	if err := r.settleDrivers(ctx, 0); err != nil {
+		fail(err)
+	}
+	return context.Cause(ctx)
+}
+
+// read hands all commits to the lanes, part by part.
+func (r *rebuild) read(ctx context.Context) (err error) {
 	for from := r.last + 1; from != 0; {
 		if from, err = r.pass(ctx, from); err != nil {
 			return err
 		}
 	}
-	if err := r.settle(ctx, slices.Collect(maps.Values(r.folds))); err != nil {
-		return err
-	}
-	return r.settleDrivers(ctx)
+	return nil
 }
 
-// pass folds all commits from a position on, until the end (next is 0) or to one that can't
-// be read.
+// pass is read from a position on, until the end (next is 0) or to a commit that can't be read.
 func (r *rebuild) pass(ctx context.Context, from eventlog.Position) (next eventlog.Position, err error) {
 	for commit, err := range r.source.All(ctx, from) {
 		var damage *eventlog.DamagedError
@@ -130,103 +280,76 @@ func (r *rebuild) pass(ctx context.Context, from eventlog.Position) (next eventl
 			r.projections.logger.Error("a commit of the event log can't be read; the rebuild goes on behind it", "error", err)
 			r.lost++
 			if damage.Stream != "" {
-				r.damaged(damage.Stream, err)
+				r.laneOf(damage.Stream).take(ctx, step{Part: eventlog.Part{Stream: damage.Stream}, damage: err})
 			}
 			return damage.Position + 1, nil
 		case err != nil:
 			return 0, fmt.Errorf("read the event log: %w", err)
 		}
 		for _, part := range commit.Parts {
-			if err := r.part(ctx, part); err != nil {
-				return 0, err
-			}
+			r.laneOf(part.Stream).take(ctx, step{Part: part})
+			r.events += uint64(part.Events)
 		}
 		r.last = commit.Position
-		if len(r.closed) >= closedKept {
-			if err := r.settle(ctx, slices.Clone(r.closed[:bulkSize])); err != nil {
-				return 0, err
-			}
-		}
-		if len(r.asked) >= bulkSize {
-			if err := r.settleDrivers(ctx); err != nil {
-				return 0, err
-			}
-		}
-		if r.counts.Commits++; r.counts.Commits%progressEvery == 0 {
+		if r.commits++; r.commits%progressEvery == 0 {
 			r.tell()
 		}
 	}
 	return 0, ctx.Err()
 }
 
-// part folds a part.
-func (r *rebuild) part(ctx context.Context, stored eventlog.Part) error {
-	r.counts.Events += uint64(stored.Events)
-	if r.stale[stored.Stream] == staleDamaged {
-		return nil
-	}
-	f := r.folds[stored.Stream]
-	if f == nil {
-		begun, err := newFold(stored.Stream)
-		if err != nil {
-			r.damaged(stored.Stream, err)
-			return nil
-		}
-		f = &rebuilding{fold: begun}
-		r.folds[stored.Stream] = f
-	}
-	if stored.Last() <= f.version {
-		return nil
-	}
-	part, err := r.decode(stored)
-	if err == nil {
-		err = f.apply(part)
-	}
-	if errors.Is(err, errGap) {
-		if err = r.readOn(ctx, f); err == nil && f.version < stored.Last() {
-			err = fmt.Errorf("%w: %s has nothing between versions %d and %d", eventlog.ErrDamaged, f.stream, f.version, stored.Version)
-		}
-	}
-	if errors.Is(err, eventlog.ErrDamaged) {
-		r.damaged(stored.Stream, err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if id := asker(part); id != "" {
-		r.asks(id)
-	}
-	if f.closed() && !f.listed {
-		f.listed = true
-		r.closed = append(r.closed, f)
-	}
-	return nil
+// laneOf is the lane that a stream falls to: always the same, so its parts stay in order.
+func (r *rebuild) laneOf(stream eventlog.Stream) *lane {
+	h := fnv.New32a()
+	h.Write([]byte(stream))
+	return r.lanes[h.Sum32()%rebuildLanes]
 }
 
+// asks takes in that a driver has asked for a supply.
 func (r *rebuild) asks(id domain.DriverID) {
-	if r.drivers[id] {
-		return
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.drivers[id]; !known {
+		r.drivers[id] = struct{}{}
+		r.asked = append(r.asked, id)
 	}
-	if len(r.drivers) >= driversKnown {
-		clear(r.drivers)
-	}
-	r.drivers[id] = true
-	r.asked = append(r.asked, id)
 }
 
-// readOn folds what the log has of a stream beyond its fold.
-func (r *rebuild) readOn(ctx context.Context, f *rebuilding) error {
+// settleDrivers looks at the documents of the drivers that have asked, where they are more than so many.
+func (r *rebuild) settleDrivers(ctx context.Context, more int) error {
+	r.mu.Lock()
+	var ids []domain.DriverID
+	if len(r.asked) > more {
+		ids, r.asked = r.asked, nil
+	}
+	r.mu.Unlock()
+	all := make([]wanted, len(ids))
+	for i, id := range ids {
+		d, err := driverDocument(id)
+		if err != nil {
+			return err
+		}
+		r.gives(d)
+		all[i] = wanted{projection: d, stream: driverStream(id)}
+	}
+	return r.look(ctx, all, false)
+}
+
+// readOn folds what the log has of a stream beyond its fold, up to a version; 0: all.
+func (r *rebuild) readOn(ctx context.Context, f *fold, to eventlog.Version) error {
 	for commit, err := range r.source.Read(ctx, f.stream, f.version+1) {
 		if err != nil {
 			return fmt.Errorf("read %s from the event log: %w", f.stream, err)
+		}
+		if to != 0 && commit.Parts[0].Version > to {
+			return nil
 		}
 		part, err := r.decode(commit.Parts[0])
 		if err != nil {
 			return err
 		}
 		if err := f.apply(part); errors.Is(err, errGap) {
-			return fmt.Errorf("%w: %s has nothing between versions %d and %d", eventlog.ErrDamaged, f.stream, f.version, part.Version)
+			return gap(f, part.Version)
 		} else if err != nil {
 			return err
 		}
@@ -234,118 +357,94 @@ func (r *rebuild) readOn(ctx context.Context, f *rebuilding) error {
 	return nil
 }
 
-func (r *rebuild) damaged(stream eventlog.Stream, err error) {
-	r.stale[stream] = staleDamaged
-	delete(r.folds, stream)
-	r.projections.isStale(stream, staleDamaged, err)
+// gap tells of parts that the log has not any more.
+func gap(f *fold, next eventlog.Version) error {
+	return fmt.Errorf("%w: %s has nothing between versions %d and %d", eventlog.ErrDamaged, f.stream, f.version, next)
 }
 
-// store makes the documents of some streams what their folds say, and forgets the folds.
-func (r *rebuild) store(ctx context.Context, folds []*rebuilding) error {
-	return r.each(ctx, folds, r.storeIn)
-}
-
-// each has something done with the folds of some streams and their documents, as they are
-// found in a collection, and forgets the folds.
-func (r *rebuild) each(ctx context.Context, folds []*rebuilding, do func(ctx context.Context, collection string, folds []*rebuilding, found map[string]bson.Raw) error) error {
-	for some := range slices.Chunk(folds, bulkSize) {
-		byCollection := map[string][]*rebuilding{}
-		ids := map[string][]string{}
-		for _, f := range some {
-			collection, id, _ := placeOf(f.stream)
-			byCollection[collection] = append(byCollection[collection], f)
-			ids[collection] = append(ids[collection], id)
+// only is all for the documents of one id.
+func (r *rebuild) only(ctx context.Context, id string) error {
+	known, documented := false, map[string]bool{}
+	for _, stream := range []eventlog.Stream{central.PointStream(domain.PointID(id)), central.SessionStream(domain.SessionID(id))} {
+		f, err := newFold(stream)
+		if err == nil {
+			err = r.readOn(ctx, f, 0)
 		}
-		for collection, all := range byCollection {
-			found, err := r.projections.shelves.read(ctx, collection, ids[collection])
-			if err != nil {
-				return err
-			}
-			if err := do(ctx, collection, all, found); err != nil {
-				return err
-			}
-		}
-		for _, f := range some {
-			delete(r.folds, f.stream)
-		}
-		r.closed = slices.DeleteFunc(r.closed, func(f *rebuilding) bool { return r.folds[f.stream] != f })
-	}
-	return nil
-}
-
-func (r *rebuild) storeIn(ctx context.Context, collection string, folds []*rebuilding, found map[string]bson.Raw) error {
-	var wrong []replacement
-	var streams []eventlog.Stream
-	for _, f := range folds {
-		if r.folds[f.stream] != f {
-			continue // damaged meanwhile
-		}
-		_, id, _ := placeOf(f.stream)
-		change, v, err := mend(f.fold, found[id], func() error { return r.readOn(ctx, f) })
 		switch {
 		case errors.Is(err, eventlog.ErrDamaged):
-			r.damaged(f.stream, err)
+			known = true
+			r.isStale(stream, staleDamaged, err)
+			continue
 		case err != nil:
 			return err
-		case v != same:
-			wrong, streams = append(wrong, change), append(streams, f.stream)
-		case found[id] != nil:
-			r.counts.Unchanged++
+		case f.version == 0:
+			continue
 		}
-	}
-	return r.write(ctx, collection, wrong, streams)
-}
-
-// write stores the documents of streams.
-func (r *rebuild) write(ctx context.Context, collection string, documents []replacement, streams []eventlog.Stream) error {
-	if len(documents) == 0 {
-		return nil
-	}
-	for i, err := range r.projections.shelves.replace(ctx, collection, documents) {
-		var refused *refusedError
-		switch {
-		case errors.As(err, &refused):
-			r.stale[streams[i]] = refused.why
-			r.projections.isStale(streams[i], refused.why, err)
-		case errors.Is(err, errNewer): // a Central was there meanwhile
-			r.counts.Unchanged++
-		case err != nil:
+		known = true
+		r.events += uint64(f.version)
+		collection, _, _ := placeOf(stream)
+		documented[collection] = f.documented()
+		if err := r.laneOf(stream).settle(ctx, []*rebuilding{{fold: f}}); err != nil {
 			return err
-		default:
-			r.counts.Written++
 		}
 	}
-	return nil
-}
-
-func (r *rebuild) storeDrivers(ctx context.Context) error {
-	ids := r.asked
-	r.asked = nil
-	for some := range slices.Chunk(ids, bulkSize) {
-		names := make([]string, len(some))
-		for i, id := range some {
-			names[i] = string(id)
+	documented[driversCollection] = known // is not looked at
+	if !known {
+		asked, err := r.hasAsked(ctx, domain.DriverID(id))
+		if err == nil && asked {
+			known, documented[driversCollection] = true, true
+			r.asks(domain.DriverID(id))
+			err = r.settleDrivers(ctx, 0)
 		}
-		found, err := r.projections.shelves.read(ctx, driversCollection, names)
 		if err != nil {
 			return err
 		}
-		var wrong []replacement
-		var streams []eventlog.Stream
-		for _, id := range some {
-			change, v, err := mendDriver(id, found[string(id)])
-			switch {
-			case err != nil:
-				return err
-			case v != same:
-				wrong, streams = append(wrong, change), append(streams, driverStream(id))
-			default:
-				r.counts.Unchanged++
-			}
+	}
+	if err := r.lookAgain(ctx); err != nil {
+		return err
+	}
+	s := newStrangers()
+	for _, collection := range collections {
+		if documented[collection] {
+			continue
 		}
-		if err := r.write(ctx, driversCollection, wrong, streams); err != nil {
+		if err := s.read(ctx, r.projections.shelves, collection, []string{id}); err != nil {
 			return err
 		}
 	}
-	return nil
+	if len(s.all) == 0 && !known {
+		return fmt.Errorf("%w: %s", ErrUnknownID, id)
+	}
+	return r.secondLook(ctx, s)
+}
+
+// past is a log as it was at an instant: within a stream time never runs backwards.
+type past struct {
+	Source
+	until domain.UnixMillis
+}
+
+// All is Source's.
+func (p past) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
+	return func(yield func(eventlog.Positioned, error) bool) {
+		for commit, err := range p.Source.All(ctx, from) {
+			if err == nil && commit.At > p.until {
+				continue
+			}
+			if !yield(commit, err) {
+				return
+			}
+		}
+	}
+}
+
+// Read is Source's.
+func (p past) Read(ctx context.Context, stream eventlog.Stream, from eventlog.Version) iter.Seq2[eventlog.Commit, error] {
+	return func(yield func(eventlog.Commit, error) bool) {
+		for commit, err := range p.Source.Read(ctx, stream, from) {
+			if err == nil && commit.At > p.until || !yield(commit, err) {
+				return
+			}
+		}
+	}
 }

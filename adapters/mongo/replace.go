@@ -11,6 +11,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"evcharging/application/eventlog"
 )
 
 const (
@@ -61,15 +63,48 @@ type shelves interface {
 	replace(ctx context.Context, collection string, documents []replacement) []error
 	// read gives those of the documents that there are.
 	read(ctx context.Context, collection string, ids []string) (map[string]bson.Raw, error)
+	// remove removes documents of a collection, and tells of each whether it stayed: somebody
+	// has changed it, or made it anew, meanwhile.
+	remove(ctx context.Context, collection string, documents []removal) (stayed []bool, err error)
 	// ids gives the ids of all documents of a collection, in no particular order, until each
 	// gives an error, which is then its own.
 	ids(ctx context.Context, collection string, each func(id bson.RawValue) error) error
 	// ready is nil where the store answers, and all indexes are there.
 	ready(ctx context.Context) error
+	// first is the first commit that can be read of the event log in the same database; zero where
+	// there is none.
+	first(ctx context.Context) (eventlog.Commit, error)
 	// lastReached is how far a log that is elsewhere was projected, as setReached noted; zero
 	// where nothing is noted.
 	lastReached(ctx context.Context) (reached, error)
 	setReached(ctx context.Context, m reached) error
+}
+
+// removal is a document that is to be removed.
+type removal struct {
+	// id is a string, or a bson.RawValue that is none.
+	id any
+	// guarded tells that it is removed only where it has exactly this version and time of change;
+	// a zero value stands for a field that is missing.
+	guarded            bool
+	version, updatedAt bson.RawValue
+}
+
+// filter finds the document.
+func (r removal) filter() bson.D {
+	filter := bson.D{{Key: "_id", Value: r.id}}
+	if r.guarded {
+		filter = append(filter, bson.E{Key: "version", Value: exactly(r.version)}, bson.E{Key: "updated_at", Value: exactly(r.updatedAt)})
+	}
+	return filter
+}
+
+// exactly is the condition that a field has a value; is missing, where it is zero.
+func exactly(value bson.RawValue) bson.D {
+	if value.IsZero() {
+		return bson.D{{Key: "$exists", Value: false}}
+	}
+	return bson.D{{Key: "$eq", Value: value}}
 }
 
 // model is the statement of a replacement. A document of a driver has no version: it is
@@ -85,11 +120,7 @@ func (r replacement) model() mongo.WriteModel {
 		older := bson.E{Key: "version", Value: bson.D{{Key: "$lt", Value: r.version}}}
 		return mongo.NewReplaceOneModel().SetFilter(bson.D{byID, older}).SetReplacement(r.body).SetUpsert(true)
 	}
-	same := bson.E{Key: "version", Value: bson.D{{Key: "$eq", Value: *r.found}}}
-	if r.found.IsZero() {
-		same.Value = bson.D{{Key: "$exists", Value: false}}
-	}
-	return mongo.NewReplaceOneModel().SetFilter(bson.D{byID, same}).SetReplacement(r.body)
+	return mongo.NewReplaceOneModel().SetFilter(bson.D{byID, {Key: "version", Value: exactly(*r.found)}}).SetReplacement(r.body)
 }
 
 // replace is shelves'.
@@ -278,6 +309,51 @@ func (s *Store) ids(ctx context.Context, collection string, each func(id bson.Ra
 		}
 	}
 	return s.explain(cursor.Err())
+}
+
+// remove is shelves'.
+func (s *Store) remove(ctx context.Context, collection string, documents []removal) (stayed []bool, err error) {
+	models, ids := make([]mongo.WriteModel, len(documents)), make(bson.A, len(documents))
+	for i, d := range documents {
+		models[i], ids[i] = mongo.NewDeleteOneModel().SetFilter(d.filter()), d.id
+	}
+	stayed = make([]bool, len(documents))
+	done, err := s.db.Collection(collection).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	if err != nil || done.DeletedCount == int64(len(documents)) {
+		return stayed, s.explain(err)
+	}
+	cursor, err := s.db.Collection(collection).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
+		options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+	for cursor.Next(ctx) {
+		there := cursor.Current.Lookup("_id")
+		text, isText := there.StringValueOK()
+		for i, d := range documents {
+			odd, isOdd := d.id.(bson.RawValue)
+			stayed[i] = stayed[i] || isText && d.id == any(text) || isOdd && odd.Equal(there)
+		}
+	}
+	return stayed, s.explain(cursor.Err())
+}
+
+// first is shelves'.
+func (s *Store) first(ctx context.Context) (eventlog.Commit, error) {
+	for from := eventlog.Position(1); from != 0; {
+		at := from
+		from = 0
+		for c, err := range s.log.All(ctx, at) {
+			var damage *eventlog.DamagedError
+			if errors.As(err, &damage) && damage.Position >= at {
+				from = damage.Position + 1
+				break
+			}
+			return c.Commit, err
+		}
+	}
+	return eventlog.Commit{}, nil
 }
 
 // ready is shelves'.

@@ -148,6 +148,8 @@ func (s *Store) inspect(ctx context.Context) error {
 		network, err = noted[bson.Binary](ctx, s, "network")
 	}
 	switch {
+	case errors.Is(err, mongo.ErrNoDocuments) && s.mayBeEmpty:
+		return nil
 	case errors.Is(err, mongo.ErrNoDocuments):
 		return fmt.Errorf("%w: %s", ErrEmpty, s.place)
 	case err != nil:

@@ -19,6 +19,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"evcharging/application/eventlog"
 )
 
 const (
@@ -36,6 +38,10 @@ type Config struct {
 	// Username and Password, where they are not empty, stand in place of the URI's: for
 	// secrets from files.
 	Username, Password string
+	// Database, where it is not empty, stands in place of the URI's.
+	Database string
+	// MayBeEmpty has ConnectToRead take a database in which no network has anything.
+	MayBeEmpty bool
 	// Logger is told when the server goes and comes; slog.Default() where it is nil.
 	Logger *slog.Logger
 	// Network is the id that the network gets where the database has none yet, for a log that is
@@ -58,8 +64,8 @@ type Store struct {
 	place    string
 	username string
 	patience time.Duration
-	// reads tells that nothing is written.
-	reads bool
+	// reads tells that nothing is written, mayBeEmpty that nothing has to be there.
+	reads, mayBeEmpty bool
 	// otherwise is the client's options with TLS where it has none, and without where it has.
 	otherwise *options.ClientOptions
 	health    *health
@@ -84,7 +90,7 @@ func open(ctx context.Context, c Config, reads bool) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.reads = reads
+	s.reads, s.mayBeEmpty = reads, c.MayBeEmpty
 	const first, longest = 250 * time.Millisecond, 5 * time.Second
 	said := map[string]bool{} // causes may alternate
 	for pause := first; ; pause = min(2*pause, longest) {
@@ -176,6 +182,18 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 // database and never changes.
 func (s *Store) NetworkID() uuid.UUID { return s.network }
 
+// Has tells whether an event log is that of this database.
+func (s *Store) Has(log eventlog.Log) bool {
+	l, ok := log.(*Log)
+	return ok && l.store.place == s.place
+}
+
+// DatabaseName is the database that a configuration names. ErrURI where it can't be understood.
+func (c Config) DatabaseName() (string, error) {
+	a, err := parse(c)
+	return a.database, err
+}
+
 // Ping is nil where the server answers and can be written to, else why it does not.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.explain(s.client.Ping(ctx, readpref.Primary()))
@@ -216,7 +234,7 @@ func parse(c Config) (address, error) {
 	if err != nil {
 		return a, fmt.Errorf("%w: a %% in its path is none of a percent-encoded character", ErrURI)
 	}
-	a.database = cmp.Or(database, defaultDatabase)
+	a.database = cmp.Or(c.Database, database, defaultDatabase)
 	a.uri = scheme + "://"
 	if a.username != "" {
 		a.uri += "user"

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"evcharging/adapters/kafka"
@@ -43,31 +42,10 @@ func (u user) mongo(p *program.Process) mongo.Config {
 	return mongo.Config{Username: u.Username, Password: u.Password.Reveal(), Logger: p.Logger}
 }
 
-type rebuild struct {
-	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log: the folder of an embedded one, a mongodb:// URI, the http:// address of a running Central's pages, a file of JSON Lines (.gz: packed), or - for lines from standard input."`
-	program.Mongo
-	Export string `placeholder:"FILE" predictor:"file" help:"Write the log as JSON Lines to this file; - for standard output."`
-}
-
 func main() {
 	os.Exit(program.Main("ev-replay",
 		"Builds the documents in MongoDB (charging_points, drivers, sessions) from a session event log. It may be stopped at any time, run again, and run beside a Central.",
 		&commandLine{}, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
-
-// Run replays a log.
-func (r *rebuild) Run(ctx context.Context, p *program.Process) error {
-	if err := r.Check(); err != nil {
-		return err
-	}
-	if r.URI.Reveal() == "" && r.Export == "" {
-		return program.UsageError(errors.New("name where to build the documents with --mongo, or a file with --export"))
-	}
-	return replay.Run(ctx, p, replay.Config{
-		Source: r.Log,
-		Mongo:  mongo.Config{URI: r.URI.Reveal(), Username: r.Username, Password: r.Password.Reveal(), Logger: p.Logger},
-		Export: r.Export,
-	})
 }
 
 // outside are the flags that name checkpoints, which are kept outside a log.

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 
-	"evcharging/adapters/eventjson"
 	"evcharging/adapters/mongo"
-	"evcharging/application/central"
 	"evcharging/cmd/internal/program"
+	"evcharging/domain"
 )
 
 // Config says what is replayed, and where to.
@@ -22,6 +18,15 @@ type Config struct {
 	Source string
 	// Mongo is where the documents are built; its URI is empty where they are not.
 	Mongo mongo.Config
+	// Into is the database in which they are, where that is not the URI's; needed with Until, and
+	// then another one than that.
+	Into string
+	// Until leaves out what came later; 0: nothing.
+	Until domain.UnixMillis
+	// Only is the id of the one point, session or driver whose document is built; empty: all are.
+	Only string
+	// DryRun tells what would be changed, and changes nothing.
+	DryRun bool
 	// Export is the file that the log is written to; empty: none.
 	Export string
 }
@@ -34,8 +39,12 @@ var ErrInterrupted = errors.New("stopped before the end; run it again to go on")
 
 // Run replays a log: it writes it as JSON Lines, builds the documents from it, or both, and
 // prints what it did. How far it is goes to the process's Stderr. It may be stopped at any
-// time and run again.
+// time and run again. ErrNoLog where the log has no events; ErrIncomplete where something of
+// it could not be replayed.
 func Run(ctx context.Context, p *program.Process, c Config) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error { return replay(ctx, p, c, source) })
 }
 
@@ -66,33 +75,33 @@ func replay(ctx context.Context, p *program.Process, c Config, source *Source) e
 	if c.Mongo.URI == "" {
 		return nil
 	}
-	store, err := mongo.Connect(ctx, c.Mongo)
-	if err != nil {
-		return err
+	if end == 0 {
+		return fmt.Errorf("%w: %s has no events, and nothing is built of it", ErrNoLog, c.Source)
 	}
-	rebuilt, err := rebuild(ctx, p, source, store, int64(end))
-	if err := errors.Join(err, store.Close()); err != nil {
-		return err
-	}
-	fmt.Fprintf(p.Stdout, "replayed %d events of %d commits: %d documents written, %d as they were\n",
-		rebuilt.Events, rebuilt.Commits, rebuilt.Written, rebuilt.Unchanged)
-	if len(rebuilt.Stale) == 0 {
-		return nil
-	}
-	var reasons []string
-	for _, why := range slices.Sorted(maps.Keys(rebuilt.Stale)) {
-		reasons = append(reasons, fmt.Sprintf("%d %s", rebuilt.Stale[why], why))
-	}
-	return fmt.Errorf("%w: %s; the log above says which", ErrIncomplete, strings.Join(reasons, ", "))
+	return rebuild(ctx, p, c, source, end)
 }
 
-func rebuild(ctx context.Context, p *program.Process, source *Source, store *mongo.Store, end int64) (mongo.Rebuilt, error) {
-	core := &central.Central{Log: source, Codec: eventjson.Codec{}}
-	documents := store.Projections(mongo.ProjectionsConfig{Read: core.Parts, Open: source.Open, Logger: p.Logger})
-	step := begin(p.Stderr, "replay", end)
-	rebuilt, err := documents.Rebuild(ctx, source, core.Decode, func(r mongo.Rebuilt) { step.came(int64(r.Commits)) })
-	step.end(err == nil)
-	return rebuilt, err
+// check is nil where the fields go together, an error of usage else.
+func (c Config) check() error {
+	if c.Mongo.URI == "" {
+		if c.Into != "" || c.Until != 0 || c.Only != "" || c.DryRun {
+			return program.UsageError(errors.New("--into, --until, --only and --dry-run are about documents: name where they are with --mongo"))
+		}
+		return nil
+	}
+	live, err := c.Mongo.DatabaseName()
+	switch {
+	case err != nil:
+		return err
+	case c.Until != 0 && c.Into == "":
+		return program.UsageError(errors.New("--until builds the past, which must not replace the present: name another database with --into"))
+	case c.Into == live:
+		return program.UsageError(fmt.Errorf("--into names the database of --mongo itself, %s: name another one", live))
+	}
+	if c.Only != "" {
+		return program.UsageError(domain.CheckID(c.Only))
+	}
+	return nil
 }
 
 // line is what is told of a step so far where there is no terminal.

@@ -161,34 +161,17 @@ func (v *verification) found(f audit.Finding) {
 }
 
 // compare holds the documents of a MongoDB against the log.
-func (v *verification) compare(ctx context.Context, c mongo.Config, end int64) (mongo.Compared, error) {
+func (v *verification) compare(ctx context.Context, c mongo.Config, end int64) (mongo.Rebuilt, error) {
 	store, err := mongo.ConnectToRead(ctx, c)
 	if err != nil {
-		return mongo.Compared{}, err
+		return mongo.Rebuilt{}, err
 	}
 	core := &central.Central{Codec: eventjson.Codec{}}
 	documents := store.Projections(mongo.ProjectionsConfig{Logger: v.Logger})
 	step := begin(v.Stderr, "compare", end)
-	compared, err := documents.Compare(ctx, v.log, core.Decode, v.differs, func(sofar mongo.Compared) { step.came(int64(sofar.Commits)) })
+	compared, err := documents.Compare(ctx, v.log, core.Decode, func(d mongo.Difference) { v.tell(documentText(d, true)) }, func(sofar mongo.Rebuilt) { step.came(int64(sofar.Commits)) })
 	step.end(err == nil)
 	return compared, errors.Join(err, store.Close())
-}
-
-// differs tells of a document that is not as the log has it.
-func (v *verification) differs(d mongo.Difference) {
-	document := fmt.Sprintf("MongoDB, %s %s: ", d.Collection, d.ID)
-	switch d.Kind {
-	case mongo.DocumentMissing:
-		v.tell(document + "the document is missing")
-	case mongo.DocumentOrphaned:
-		v.tell(document + "the log knows nothing of it")
-	case mongo.DocumentDiffers:
-		lines := []string{document + "the document is not as the log has it"}
-		for _, f := range d.Fields {
-			lines = append(lines, "  "+f.String())
-		}
-		v.tell(strings.Join(lines, "\n"))
-	}
 }
 
 func logSummary(v audit.Verified) string {
@@ -257,17 +240,6 @@ func checkpointsSummary(w audit.Witnessed) string {
 	}
 	if w.Strange > 0 {
 		text += fmt.Sprintf("; %s by other keys count for nothing", counted(w.Strange, "checkpoint"))
-	}
-	return text
-}
-
-func documentsSummary(c mongo.Compared) string {
-	text := fmt.Sprintf("MongoDB: %s as the log has them", counted(c.Same, "document"))
-	if c.Missing+c.Different+c.Orphaned > 0 {
-		text += fmt.Sprintf("; %d are missing, %d say something else, %d are of nothing in the log (ev-replay rebuild mends them)", c.Missing, c.Different, c.Orphaned)
-	}
-	if c.Unreadable > 0 {
-		text += fmt.Sprintf("; of %s nothing can be said, for the log is damaged", counted(c.Unreadable, "stream"))
 	}
 	return text
 }

@@ -1,0 +1,92 @@
+package replay
+
+import (
+	"fmt"
+	"strings"
+
+	"evcharging/adapters/mongo"
+)
+
+// documentText says in lines how a document is not as the log has it: how it is, or how it was
+// before it was made so.
+func documentText(d mongo.Difference, is bool) string {
+	verb, removed := "is", ""
+	if !is {
+		verb, removed = "was", ", and it is removed"
+	}
+	text := fmt.Sprintf("MongoDB, %s %s: ", d.Collection, d.ID)
+	switch d.Kind {
+	case mongo.DocumentMissing:
+		return text + "the document " + verb + " missing"
+	case mongo.DocumentOrphaned:
+		return text + "the log knows nothing of it" + removed
+	case mongo.DocumentNewer:
+		return text + "the document is newer than the log, and stays"
+	}
+	lines := []string{text + "the document " + verb + " not as the log has it"}
+	for _, f := range d.Fields {
+		lines = append(lines, "  "+f.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// documentsSummary says how documents are that were compared with a log.
+func documentsSummary(c mongo.Rebuilt) string {
+	text := fmt.Sprintf("MongoDB: %s as the log has them", counted(c.Same, "document"))
+	if c.Missing+c.Different+c.Orphaned > 0 {
+		text += fmt.Sprintf("; %d are missing, %d say something else, %d are of nothing in the log (ev-replay rebuild mends them)", c.Missing, c.Different, c.Orphaned)
+	}
+	if len(c.Stale) > 0 {
+		text += fmt.Sprintf("; of %s nothing can be said, for the log is damaged", counted(staleDocuments(c), "stream"))
+	}
+	return text
+}
+
+// staleDocuments is how many documents could not be made.
+func staleDocuments(r mongo.Rebuilt) (n int) {
+	for _, some := range r.Stale {
+		n += some
+	}
+	return n
+}
+
+// rebuiltSummary says in lines what a rebuild has done.
+func rebuiltSummary(r mongo.Rebuilt, c Config) (lines []string) {
+	replayed := "replayed " + counted(r.Events, "event")
+	if r.Commits > 0 { // they are not counted for one document
+		replayed += " of " + counted(r.Commits, "commit")
+	}
+	changed := fmt.Sprintf("MongoDB: %s as they were", counted(r.Same, "document"))
+	if r.Missing+r.Different > 0 {
+		changed += fmt.Sprintf("; %s %d that were missing, %d that said something else", would("written", c), r.Missing, r.Different)
+	}
+	if r.Orphaned > 0 {
+		changed += fmt.Sprintf("; %s %d of which the log knows nothing", would("removed", c), r.Orphaned)
+	}
+	lines = []string{replayed, changed}
+	if r.Newer > 0 {
+		lines = append(lines, fmt.Sprintf("%s newer than the log and stayed as they were: it is an old one, or one of something else", are(r.Newer)))
+	}
+	if r.Unsure > 0 {
+		why := "what it lacks since it was copied may be about them"
+		if r.Lost+r.Stale["damaged"] > 0 {
+			why = "what can't be read of it may be about them"
+		}
+		lines = append(lines, fmt.Sprintf("%s unknown to the log and stayed as they were: %s", are(r.Unsure), why))
+	}
+	return append(lines, fmt.Sprintf("digest of the %s that the log gives: %s", counted(r.Documents, "document"), r.Digest))
+}
+
+func would(done string, c Config) string {
+	if c.DryRun {
+		return "it would have " + done
+	}
+	return done
+}
+
+func are(n uint64) string {
+	if n == 1 {
+		return "1 document is"
+	}
+	return fmt.Sprintf("%d documents are", n)
+}
