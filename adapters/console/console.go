@@ -52,7 +52,8 @@ type Console struct {
 type Key struct {
 	// Names are the keys, as bubbletea names them: "space", "right", "n".
 	Names []string
-	// Help says in a word or two what it does, with the key's sign before it.
+	// Help says in a word or two what it does, with the key's sign before it; empty: another's
+	// says it.
 	Help string
 	// Run does it and returns one line that is shown for it, or none. It is called by the
 	// console's goroutine, and returns at once. nil quits.

@@ -19,6 +19,7 @@ func TestKeysActWhileNothingIsTyped(t *testing.T) {
 			f.ago(0).point("CP-010", "new", 300_000)
 			return presses("stepped")()
 		}},
+		{Names: []string{"-"}, Run: presses("slower")},
 		{Names: []string{"q"}, Help: "q quits"},
 	}, nil)
 	p.screen.zone = noon.Time().Location()
@@ -33,10 +34,10 @@ func TestKeysActWhileNothingIsTyped(t *testing.T) {
 	if p.keys("'n"); !strings.Contains(p.text(), "● 3 ACTIVATED") {
 		t.Errorf("it shows\n%s", p.text())
 	}
-	p.keys("right")
+	p.keys("right", "'-")
 	// Within a word they are letters.
 	p.keys("'/cp n")
-	if got := strings.Join(pressed, " "); got != "paused stepped stepped" || p.input.Value() != "/cp n" {
+	if got := strings.Join(pressed, " "); got != "paused stepped stepped slower" || p.input.Value() != "/cp n" {
 		t.Errorf("pressed were %q, typed is %q", got, p.input.Value())
 	}
 	if cmd := p.keys("'q"); p.input.Value() != "/cp nq" || quits(cmd) {

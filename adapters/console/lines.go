@@ -94,7 +94,7 @@ func (c Console) follow(ctx context.Context, quit <-chan struct{}, out *lineWrit
 				out.printf("… %d messages left out", messages[0].Seq-seq-1)
 			}
 			for _, m := range messages {
-				out.printf("%s %-7s %s", m.At, m.Level, m.Text)
+				out.printf("%s", Line(m))
 			}
 			seq = newest(messages, seq)
 		}
@@ -103,6 +103,9 @@ func (c Console) follow(ctx context.Context, quit <-chan struct{}, out *lineWrit
 		}
 	}
 }
+
+// Line is a message as it stands where there is no panel.
+func Line(m network.Message) string { return clean(fmt.Sprintf("%s %-7s %s", m.At, m.Level, m.Text)) }
 
 // carryOut carries out a line and writes what it replies.
 func (r registry) carryOut(ctx context.Context, line string, out *lineWriter) error {

@@ -66,7 +66,9 @@ func newPanel(ctx context.Context, source Source, commands []Command, keys []Key
 	if len(keys) > 0 {
 		p.screen.offer = "PgUp PgDn scroll · /text filters"
 		for _, k := range slices.Backward(keys) {
-			p.screen.offer = k.Help + " · " + p.screen.offer
+			if k.Help != "" {
+				p.screen.offer = k.Help + " · " + p.screen.offer
+			}
 		}
 	}
 	p.input.Prompt = " › "

@@ -68,7 +68,7 @@ func (p Past) Network(ctx context.Context) (*network.Network, Span, error) {
 // Replay is Network, to be continued with the commits that are later.
 func (p Past) Replay(ctx context.Context) (*Replay, Span, error) {
 	r := NewReplay(p.Codec, p.Damaged)
-	span, err := p.read(ctx, r.miss, func(c eventlog.Commit) {
+	span, err := p.read(ctx, r.Miss, func(c eventlog.Commit) {
 		if p.has(c) {
 			r.Take(c)
 		} else {
@@ -176,7 +176,7 @@ func (p Past) Point(ctx context.Context, id domain.PointID) (*network.Network, [
 func (p Past) follow(ctx context.Context, r *Replay, stream eventlog.Stream) error {
 	for c, err := range p.Log.Read(ctx, stream, 1) {
 		if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
-			r.miss(damage)
+			r.Miss(damage)
 			return nil
 		}
 		if err != nil {
@@ -359,6 +359,16 @@ func (r *Replay) Network() *network.Network {
 	return r.network
 }
 
+// Names are those of a part's events; none where it can't be read.
+func (r *Replay) Names(p eventlog.Part) []string {
+	part, _ := r.core.Decode(p)
+	names := make([]string, len(part.Events))
+	for i, event := range part.Events {
+		names[i] = nameOf(event)
+	}
+	return names
+}
+
 // Take takes in a commit.
 func (r *Replay) Take(c eventlog.Commit) {
 	for _, p := range c.Parts {
@@ -426,8 +436,8 @@ func (r *Replay) passOver(c eventlog.Commit) {
 	}
 }
 
-// miss takes in that something of the log can't be read.
-func (r *Replay) miss(d *eventlog.DamagedError) {
+// Miss takes in that something of the log can't be read.
+func (r *Replay) Miss(d *eventlog.DamagedError) {
 	if d.Stream == "" {
 		r.damaged(d)
 		return
@@ -523,8 +533,8 @@ type Ahead struct {
 	log     Log
 	from    eventlog.Position
 	after   domain.UnixMillis
-	damaged func(*eventlog.DamagedError)
 	waiting []eventlog.Commit // by their times
+	damaged []*eventlog.DamagedError
 	ended   bool
 }
 
@@ -532,19 +542,25 @@ type Ahead struct {
 // that the log has later than so many that are later in time comes late.
 const aheadWindow = 4_096
 
-// Ahead reads, from a position on, the commits that are later than an instant. What can't be
-// read is the replay's to tell.
-func (r *Replay) Ahead(log Log, from eventlog.Position, after domain.UnixMillis) *Ahead {
-	return &Ahead{log: log, from: from, after: after, damaged: r.miss, ended: from == 0}
+// NewAhead reads, from a position on, the commits that are later than an instant; none where
+// the position is 0.
+func NewAhead(log Log, from eventlog.Position, after domain.UnixMillis) *Ahead {
+	return &Ahead{log: log, from: from, after: after, ended: from == 0}
 }
 
 // Next is the commit that comes next in time, of one instant in the order of the log; ok is
-// false at the end of the log. The error is the log's.
+// false at the end of the log. *eventlog.DamagedError tells of what can't be read, and it
+// goes on; any other error is the log's.
 func (a *Ahead) Next(ctx context.Context) (c eventlog.Commit, ok bool, err error) {
 	if len(a.waiting) < aheadWindow && !a.ended {
 		if err := a.fill(ctx); err != nil {
 			return c, false, err
 		}
+	}
+	if len(a.damaged) > 0 {
+		damage := a.damaged[0]
+		a.damaged = a.damaged[1:]
+		return c, false, damage
 	}
 	if len(a.waiting) == 0 {
 		return c, false, nil
@@ -562,7 +578,7 @@ func (a *Ahead) fill(ctx context.Context) error {
 			if damage.Position >= a.from {
 				a.from = damage.Position + 1
 			}
-			a.damaged(damage)
+			a.damaged = append(a.damaged, damage)
 			continue
 		}
 		if err != nil {

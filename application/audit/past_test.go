@@ -297,26 +297,34 @@ func TestALogInTheOrderOfTime(t *testing.T) {
 	want = slices.DeleteFunc(want, func(c eventlog.Commit) bool { return c.At <= after })
 	slices.SortStableFunc(want, func(a, b eventlog.Commit) int { return int(a.At - b.At) })
 	said := 0
-	replay := audit.NewReplay(eventjson.Codec{}, func(error) { said++ })
-	ahead := replay.Ahead(h, 1, after)
+	ahead := audit.NewAhead(h, 1, after)
+	next := func() (eventlog.Commit, bool, error) {
+		for {
+			c, ok, err := ahead.Next(t.Context())
+			if !errors.Is(err, eventlog.ErrDamaged) {
+				return c, ok, err
+			}
+			said++
+		}
+	}
 	for i, w := range want {
-		c, ok, err := ahead.Next(t.Context())
+		c, ok, err := next()
 		if err != nil || !ok || c.Cause.Offset != w.Cause.Offset {
 			t.Fatalf("commit %d is that of offset %d at %s, %v, %v; want %d at %s", i, c.Cause.Offset, c.At, ok, err, w.Cause.Offset, w.At)
 		}
 	}
-	if _, ok, err := ahead.Next(t.Context()); ok || err != nil {
+	if _, ok, err := next(); ok || err != nil {
 		t.Errorf("it goes on: %v", err)
 	}
 	if said != 1 {
 		t.Errorf("the damage was said %d times", said)
 	}
-	if _, ok, err := replay.Ahead(h, 0, 0).Next(t.Context()); ok || err != nil {
+	if _, ok, err := audit.NewAhead(h, 0, 0).Next(t.Context()); ok || err != nil {
 		t.Errorf("from nowhere on: %v, %v", ok, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, ok, err := audit.NewReplay(nil, nil).Ahead(memory.NewLog(), 1, 0).Next(ctx); ok || !errors.Is(err, context.Canceled) {
+	if _, ok, err := audit.NewAhead(memory.NewLog(), 1, 0).Next(ctx); ok || !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v, %v", ok, err)
 	}
 }
@@ -330,7 +338,7 @@ func TestAReplayGoesOnFromAnInstant(t *testing.T) {
 		t.Fatalf("%v, the first later commit is at %d", err, span.Later)
 	}
 	compared := 0
-	for ahead, reached := replay.Ahead(h, span.Later, at), at; ; {
+	for ahead, reached := audit.NewAhead(h, span.Later, at), at; ; {
 		c, ok, err := ahead.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
