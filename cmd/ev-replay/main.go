@@ -23,6 +23,9 @@ type commandLine struct {
 	Import  imports `cmd:"" help:"Add to a log what it does not have of a file, or of another log."`
 
 	WhatIf      whatIf      `cmd:"" help:"Bill the sessions of a period under other prices: in all, by point and by driver. Nothing is written."`
+	Show        show        `cmd:"" help:"Show the network as it was at an instant."`
+	Watch       watch       `cmd:"" help:"Play the log in the panel, as fast as you like."`
+	Why         why         `cmd:"" help:"Tell which events led to a state, and what caused each, back to the message."`
 	Corrections corrections `cmd:"" help:"List the tickets that were corrected: before, after, difference, reason."`
 }
 
