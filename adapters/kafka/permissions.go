@@ -26,9 +26,14 @@ const (
 	Monitor
 	Driver
 	Operator
-	// Onlooker lists the points.
+	// Onlooker lists the points. It writes nothing, so it needs no permission to write.
 	Onlooker
+	// Auditor reads the checkpoints of the event log, and writes nothing either.
+	Auditor
 )
+
+// writes tells whether the role sends anything.
+func (r Role) writes() bool { return r != Onlooker && r != Auditor }
 
 // needs are the topics that the role can't do without. What else it may use, such as an
 // Engine the requests that are typed there, fails with ErrDenied when it is used.
@@ -51,6 +56,8 @@ func (t *Transport) needs() (read, write []string) {
 		read, write = []string{names.Auth, names.State, DeadLetters(names.Control)}, []string{names.Control}
 	case Onlooker:
 		read = []string{names.State}
+	case Auditor:
+		read = []string{names.Checkpoint}
 	case Nobody:
 	}
 	return read, write

@@ -119,6 +119,9 @@ func TestARoleIsToldAllThatItMayNot(t *testing.T) {
 		"an operator":                  {Operator, []string{"ev.supply.auth", "ev.cp.state", "ev.control.dlq"}, []string{"ev.control"}, ""},
 		"a Central that may half":      {Central, DefaultTopics().CentralReads(), nil, "may not read ev.supply.auth, ev.cp.state, ev.control.dlq, nor write ev.commands, ev.supply.auth, "},
 		"whoever may not even look":    {Onlooker, nil, []string{"ev.supply.request"}, "may not read ev.cp.state: permit it"},
+		"an onlooker":                  {Onlooker, []string{"ev.cp.state"}, nil, ""},
+		"an auditor that may nothing":  {Auditor, nil, nil, "may not read ev.checkpoint: permit it"},
+		"an auditor":                   {Auditor, []string{"ev.checkpoint"}, nil, ""},
 		"whoever says not what it is":  {Nobody, nil, nil, "may not write to any topic: permit it"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -169,7 +169,7 @@ func (t *Transport) settings(ctx context.Context) *sarama.Config {
 	c.Metadata.AllowAutoTopicCreation = false // a topic that came by itself would have the wrong settings
 
 	c.Producer.RequiredAcks = sarama.WaitForAll
-	c.Producer.Idempotent = true
+	c.Producer.Idempotent = t.role.writes() // it is asked for, and denied to who may write nothing
 	c.Net.MaxOpenRequests = 1
 	c.Producer.Partitioner = sarama.NewHashPartitioner
 	c.Producer.Return.Successes = true

@@ -274,6 +274,8 @@ func TestURIs(t *testing.T) {
 		"a colon in it":         {config: Config{URI: "mongodb://ev:s3:cret@h"}},
 		"a percent in it":       {config: Config{URI: "mongodb://ev:s3%cret@h"}},
 		"a port in words":       {config: Config{URI: "mongodb://ev:s3cret@h:port"}},
+		"no host behind it":     {config: Config{URI: "mongodb://ev:s3cret/net"}},
+		"an option's":           {config: Config{URI: "mongodb://h/net?tlsCertificateKeyFilePassword=s3cret%zz"}},
 		"a mechanism of ours":   {config: Config{URI: "mongodb://ev:s3cret@h/?authMechanism=ours"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -136,7 +138,7 @@ func newStore(c Config) (*Store, error) {
 	s := &Store{imported: c.Network, logger: cmp.Or(c.Logger, slog.Default()), patience: cmp.Or(c.patience, patience), health: newHealth()}
 	o := options.Client().ApplyURI(address.uri)
 	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrURI, err)
+		return nil, notUnderstood(c.URI, err)
 	}
 	if address.username != "" {
 		o.Auth.Username, o.Auth.Password = address.username, address.password
@@ -155,12 +157,29 @@ func newStore(c Config) (*Store, error) {
 		s.otherwise.SetTLSConfig(&tls.Config{InsecureSkipVerify: true})
 	}
 	if s.client, err = mongo.Connect(o); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrURI, err)
+		return nil, notUnderstood(c.URI, err)
 	}
 	s.db = s.client.Database(address.database)
 	s.events, s.open, s.meta = s.db.Collection(eventsCollection), s.db.Collection(openCollection), s.db.Collection(metaCollection)
 	s.log = newLog(s)
 	return s, nil
+}
+
+// quoted is what the driver quotes of a URI.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// notUnderstood is ErrURI with the driver's reason, without what it quotes of the URI but for
+// the names of options: it may be a password in the wrong place.
+func notUnderstood(uri string, reason error) error {
+	_, query, _ := strings.Cut(uri, "?")
+	return fmt.Errorf("%w: %s", ErrURI, quoted.ReplaceAllStringFunc(reason.Error(), func(text string) string {
+		for option := range strings.SplitSeq(query, "&") {
+			if name, _, _ := strings.Cut(option, "="); text == strconv.Quote(name) {
+				return text
+			}
+		}
+		return `"…"`
+	}))
 }
 
 // Close ends all that is under way. It may be called again.

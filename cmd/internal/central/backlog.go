@@ -29,9 +29,15 @@ func (n *Node) read(start, reading context.Context, lanes *lanes) error {
 	}); err != nil {
 		return err
 	}
+	admitted := make(chan struct{}) // closed once no other Central is in the group
 	readGroup := func(topics []string) {
 		n.reading.Go(func() {
 			n.fail(n.transport.Group(reading, group, topics, func(ctx context.Context, r message.Received) error {
+				select {
+				case <-admitted:
+				case <-reading.Done():
+					return reading.Err()
+				}
 				err := lanes.take(ctx, r)
 				if err == nil {
 					b.took(r.Source)
@@ -42,6 +48,10 @@ func (n *Node) read(start, reading context.Context, lanes *lanes) error {
 	}
 	first := []string{topics.Register, topics.Health}
 	readGroup(first)
+	if err := n.joined(start, first); err != nil {
+		return err
+	}
+	close(admitted)
 	b.wait(start, func(ctx context.Context) bool {
 		left, err := n.transport.Backlog(ctx, group, topics.Health)
 		return err == nil && len(left) == 0

@@ -260,14 +260,65 @@ func (n *Node) alone(ctx context.Context) error {
 	if err := n.persist(ctx, look); err != nil || len(others) == 0 {
 		return err
 	}
-	n.logger.Warn("a Central with another event log is a member of the group still; waiting for it to leave", "group", group)
+	n.logger.Warn("another Central is a member of the group still; waiting for it to leave, which takes a while where it was killed", "group", group)
 	if err := n.persist(ctx, func(ctx context.Context) (err error) {
 		others, err = n.transport.WaitForMembersToLeave(ctx, group, own, reads...)
 		return err
 	}); err != nil || len(others) == 0 {
 		return err
 	}
-	return fmt.Errorf("another Central of this network is running with an event log of its own (%s in consumer group %s): two event logs would split the truth; stop it first", strings.Join(others, ", "), group)
+	return splits(others)
+}
+
+// joined waits until this Central is a member of the groups of topics, and then is alone once
+// more: another may have come at the same time. Of several that see each other one stays.
+func (n *Node) joined(ctx context.Context, topics []string) error {
+	const often = 100 * time.Millisecond
+	own := clientID(n.store.network)
+	var others []string
+	for _, topic := range topics {
+		for {
+			var members []string
+			if err := n.persist(ctx, func(ctx context.Context) (err error) {
+				members, err = n.transport.Members(ctx, group, topic)
+				return err
+			}); err != nil {
+				return err
+			}
+			if slices.Contains(members, own) {
+				others = append(others, slices.DeleteFunc(members, func(id string) bool { return id == own })...)
+				break
+			}
+			select {
+			case err := <-n.failed:
+				n.fail(err)
+				return err
+			case <-time.After(often):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	if slices.Min(others) < own {
+		return splits(others)
+	}
+	err := n.persist(ctx, func(ctx context.Context) (err error) {
+		others, err = n.transport.WaitForMembersToLeave(ctx, group, own, topics...)
+		return err
+	})
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	return splits(others)
+}
+
+func splits(others []string) error {
+	slices.Sort(others)
+	return fmt.Errorf("another Central of this network is running with an event log of its own (%s in consumer group %s): two event logs would split the truth; stop it first",
+		strings.Join(slices.Compact(others), ", "), group)
 }
 
 func (n *Node) watchDeadlines(ctx context.Context, index central.DeadlineIndex) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -314,4 +316,39 @@ func TestAPointThatOneCentralFreedIsNotRefusedByTheOther(t *testing.T) {
 	w.consumed(centralReads...)
 	w.audit(c)
 	w.agree(c, other)
+}
+
+// Two event logs would split the truth, whoever comes first.
+func TestOfCentralsWithLogsOfTheirOwnOneStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	spawn := func(log string) *central {
+		c := &central{w: w, port: freePort(t), pages: "127.0.0.1:" + freePort(t), args: []string{"--log", filepath.Join(w.dir, log)}}
+		c.spawn()
+		return c
+	}
+	const refused = "two event logs would split the truth"
+	all := []*central{spawn("a"), spawn("b"), spawn("c")}
+	count := func(text string) (n int) {
+		for _, c := range all {
+			if strings.Contains(c.output(), text) {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "one of three that start together is ready", func() bool { return count("Central is ready") == 1 && count(refused) == 2 })
+	// and of one that comes later, too, it is the one that stays
+	all = append(all, spawn("d"))
+	eventually(t, "one that comes later is refused", func() bool { return count(refused) == 3 })
+	if n := count("Central is ready"); n != 1 {
+		t.Errorf("%d are ready", n)
+	}
+	for _, c := range all {
+		if strings.Contains(c.output(), refused) {
+			if status := c.wait(patience); status != 1 {
+				t.Errorf("who is refused ends with %d", status)
+			}
+		}
+	}
 }

@@ -120,6 +120,7 @@ func Main(name, description string, cli any, args []string, stdin io.Reader, std
 	}
 
 	process := &Process{Stdin: stdin, Stdout: stdout, Stderr: stderr, Logger: newLogger(stderr, logging.level())}
+	signal.Ignore(syscall.SIGPIPE) // whoever reads no more is an error of writing, so what is temporary is removed
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
