@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -557,7 +558,11 @@ func (p *Projections) oldest() (oldest time.Time) {
 }
 
 // storedVersion is what a stored document claims to be the version of; ok is false where
-// it claims nothing that is a number.
+// it claims nothing that a version can be.
 func storedVersion(stored bson.Raw) (version int64, ok bool) {
-	return stored.Lookup("version").AsInt64OK()
+	claimed := stored.Lookup("version")
+	if number, is := claimed.DoubleOK(); is && (number != math.Trunc(number) || math.Abs(number) > 1<<53) {
+		return 0, false // NaN and infinity, too: MongoDB would not find them to be less than a version
+	}
+	return claimed.AsInt64OK()
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -205,7 +206,7 @@ func spoil(t *rapid.T, fake *fakeShelves) {
 			case 1: // another version
 				for i := range d {
 					if d[i].Key == "version" {
-						d[i].Value = rapid.SampledFrom([]any{int64(0), int64(1), int64(2), int64(1 << 40), 3.0, "7", nil, bson.A{}}).Draw(t, "version")
+						d[i].Value = rapid.SampledFrom([]any{int64(0), int64(1), int64(2), int64(1 << 40), 3.0, 2.5, math.NaN(), math.Inf(1), math.Inf(-1), 1e19, "7", nil, bson.A{}}).Draw(t, "version")
 					}
 				}
 			case 2:

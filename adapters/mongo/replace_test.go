@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -112,7 +113,7 @@ func runShelves(t *testing.T, open func(*testing.T) shelves) {
 		must(t, s.ids(t.Context(), pointsCollection, func(bson.RawValue) error { return stop }))
 	})
 	t.Run("what claims a version is replaced exactly", func(t *testing.T) {
-		for _, claims := range []any{int64(99), int32(3), 7.5, "7", nil, true, bson.D{{Key: "x", Value: 1}}, bson.A{1, 2}} {
+		for _, claims := range []any{int64(99), int32(3), 7.5, math.NaN(), math.Inf(1), 1e19, "7", nil, true, bson.D{{Key: "x", Value: 1}}, bson.A{1, 2}} {
 			s := open(t)
 			wrong := bson.D{{Key: "_id", Value: "a"}}
 			if claims != nil {
