@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -73,7 +74,7 @@ func (u MongoURI) LogValue() slog.Value { return slog.StringValue(u.String()) }
 func (u MongoURI) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 func parseMongoURI(text string) (MongoURI, error) {
-	if text != "" && !strings.HasPrefix(text, "mongodb://") && !strings.HasPrefix(text, "mongodb+srv://") {
+	if text != "" && !isMongo(text) {
 		return MongoURI{}, errors.New("a MongoDB's URI begins with mongodb:// or mongodb+srv://")
 	}
 	return MongoURI{text}, nil
@@ -86,10 +87,15 @@ type Mongo struct {
 	Password Secret   `name:"mongo-password" env:"MONGO_PASSWORD" placeholder:"PASSWORD" help:"The user's password; everybody on this machine can read it on a command line, so take a variable or a file."`
 }
 
-// Check is nil where the flags go together, an error of usage else.
-func (m Mongo) Check() error {
+func isMongo(uri string) bool {
+	return strings.HasPrefix(uri, "mongodb://") || strings.HasPrefix(uri, "mongodb+srv://")
+}
+
+// Check is nil where the flags go together, an error of usage else. Name and password may
+// also be those of others that are named apart.
+func (m Mongo) Check(others ...string) error {
 	switch {
-	case m.URI.Reveal() == "" && (m.Username != "" || m.Password.Reveal() != ""):
+	case m.URI.Reveal() == "" && !slices.ContainsFunc(others, isMongo) && (m.Username != "" || m.Password.Reveal() != ""):
 		return UsageError(errors.New("--mongo-username and --mongo-password are of no use without --mongo"))
 	case (m.Username == "") != (m.Password.Reveal() == ""):
 		return UsageError(errors.New("--mongo-username and --mongo-password (MONGO_PASSWORD, MONGO_PASSWORD_FILE) go together"))
