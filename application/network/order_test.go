@@ -24,7 +24,7 @@ func lived(t *rapid.T, points []domain.PointID) (parts []central.Part) {
 	t.Helper()
 	log := memory.NewLog()
 	h := audittest.NewHistory(t, log, eventjson.Codec{}, rapid.Uint64().Draw(t, "seed"), points...)
-	h.Run(rapid.IntRange(100, 2_000).Draw(t, "events"))
+	h.Run(rapid.IntRange(100, 1_000).Draw(t, "events"))
 	for c, err := range log.All(t.Context(), 1) {
 		if err != nil {
 			t.Fatal(err)
