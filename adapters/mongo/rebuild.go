@@ -86,7 +86,7 @@ const (
 	// progressEvery is how many commits are read between two words on the progress.
 	progressEvery = 1_000
 	// rebuildLanes is how many streams are folded, and bulks read and written, side by side.
-	rebuildLanes = 8
+	rebuildLanes = 4
 )
 
 // Rebuild makes the documents of all streams of a log what the log says, in one pass, leaves

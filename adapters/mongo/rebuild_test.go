@@ -662,10 +662,16 @@ func TestRebuildRemovesOrphans(t *testing.T) {
 }
 
 func BenchmarkRebuild(b *testing.B) {
-	h := busy(b, 50_000)
-	b.ReportAllocs()
-	for b.Loop() {
-		rebuilds(b, h, newFake(), RebuildOptions{})
+	h := supplies(b, 20_000)
+	for _, bulk := range []time.Duration{0, 20 * time.Millisecond} {
+		b.Run("a bulk takes "+bulk.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				fake := newFake()
+				fake.before = func() { time.Sleep(bulk) }
+				rebuilds(b, h, fake, RebuildOptions{})
+			}
+			b.ReportMetric(float64(len(h.log.commits)*b.N)/b.Elapsed().Seconds(), "commits/s")
+		})
 	}
-	b.ReportMetric(float64(len(h.log.commits)*b.N)/b.Elapsed().Seconds(), "commits/s")
 }

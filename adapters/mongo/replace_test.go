@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,6 +183,43 @@ func runShelves(t *testing.T, open func(*testing.T) shelves) {
 			if want := versioned(t, id, 20, "").body; !bytes.Equal(found(t, s, id), want) {
 				t.Errorf("there is %s", found(t, s, id))
 			}
+		}
+	})
+	t.Run("a document is removed as it was seen", func(t *testing.T) {
+		s := open(t)
+		bodies := map[string]bson.D{
+			"as it was": {{Key: "version", Value: int64(5)}, {Key: "updated_at", Value: bson.DateTime(begin)}},
+			"later":     {{Key: "version", Value: int64(6)}, {Key: "updated_at", Value: bson.DateTime(begin + 1)}},
+			"another":   {{Key: "version", Value: int64(5)}, {Key: "updated_at", Value: bson.DateTime(begin + 1)}},
+			"nothing":   {},
+		}
+		seen := map[string]string{"a": "as it was", "b": "as it was", "c": "as it was", "d": "nothing", "e": "nothing", "f": "as it was"}
+		is := map[string]string{"a": "as it was", "b": "later", "c": "another", "d": "nothing", "e": "as it was"}
+		var all []removal
+		for _, id := range slices.Sorted(maps.Keys(seen)) {
+			if is[id] != "" {
+				body, err := bson.Marshal(append(bson.D{{Key: "_id", Value: id}}, bodies[is[id]]...))
+				must(t, err)
+				insert(t, s, body)
+			}
+			raw, err := bson.Marshal(bodies[seen[id]])
+			must(t, err)
+			all = append(all, removal{id: id, guarded: true, version: bson.Raw(raw).Lookup("version"), updatedAt: bson.Raw(raw).Lookup("updated_at")})
+		}
+		stayed, err := s.remove(t.Context(), sessionsCollection, all)
+		must(t, err)
+		if want := []bool{false, true, true, false, true, false}; !slices.Equal(stayed, want) {
+			t.Errorf("stayed are %v, want %v", stayed, want)
+		}
+		left, err := s.read(t.Context(), sessionsCollection, slices.Sorted(maps.Keys(seen)))
+		must(t, err)
+		if got := slices.Sorted(maps.Keys(left)); !slices.Equal(got, []string{"b", "c", "e"}) {
+			t.Errorf("there are %v", got)
+		}
+		_, err = s.remove(t.Context(), sessionsCollection, []removal{{id: "e"}})
+		must(t, err)
+		if found(t, s, "e") != nil {
+			t.Error("what is not guarded stays")
 		}
 	})
 	t.Run("how far a log was projected", func(t *testing.T) {

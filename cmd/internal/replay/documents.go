@@ -65,12 +65,12 @@ func rebuiltSummary(r mongo.Rebuilt, c Config) (lines []string) {
 	}
 	lines = []string{replayed, changed}
 	if r.Newer > 0 {
-		lines = append(lines, fmt.Sprintf("%s newer than the log and stayed as they were: it is an old one, or one of something else", are(r.Newer)))
+		lines = append(lines, fmt.Sprintf("%s newer than the log and stayed as they were: a Central goes on, or the log is an old one", are(r.Newer)))
 	}
 	if r.Unsure > 0 {
-		why := "what it lacks since it was copied may be about them"
+		why := "what it may lack by now could be about them"
 		if r.Lost+r.Stale["damaged"] > 0 {
-			why = "what can't be read of it may be about them"
+			why = "what can't be read of it could be about them"
 		}
 		lines = append(lines, fmt.Sprintf("%s unknown to the log and stayed as they were: %s", are(r.Unsure), why))
 	}
