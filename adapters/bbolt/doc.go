@@ -10,7 +10,7 @@
 //	index.db                  directory: what is known of all segments that have an index
 //	suspect                   mark: a write has failed, the newest files are copied at start
 //
-// The segments are the log; a segment that is full (64 MiB) never changes again. Indices
+// The segments are the log; a segment that is full (64 MiB) changes only where it is archived. Indices
 // and directory hold nothing that the segments don't: whoever removes index.db has all of
 // them made again at the next start. Any file is there whole or not at all, for it is made
 // beside its place (.tmp) and put there when it is on the disk.
@@ -20,6 +20,14 @@
 // One goroutine writes: it takes all callers that wait, looks at causes and versions in
 // memory, puts the commits into one bbolt transaction, and answers when that is synced. A
 // sample costs the same whether its session is a second old or a day.
+//
+// # Archiving
+//
+// Archive writes segments anew without the samples that were moved to an archive, each
+// put in the place of the old one once it is on the disk; all indices are made again. A
+// record in their place says how many positions it stands for, and of a stream which
+// versions are gone, between which hashes: so what is left is as contiguous as before, and
+// what is lost without an archive is still found.
 //
 // # Memory
 //

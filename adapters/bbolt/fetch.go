@@ -1,6 +1,7 @@
 package bbolt
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,6 +26,8 @@ var (
 type stored struct {
 	position eventlog.Position
 	value    []byte
+	// next is the position behind it, set by sequence.
+	next eventlog.Position
 }
 
 const (
@@ -48,7 +51,7 @@ func (c *contents) fetch(name eventlog.Stream, positions []eventlog.Position) (f
 				}
 				return nil
 			}
-			found = append(found, stored{position, slices.Clone(value)})
+			found = append(found, stored{position: position, value: slices.Clone(value)})
 			if size += len(value); size > chunkBytes || len(found) == chunkCommits {
 				return nil
 			}
@@ -58,26 +61,33 @@ func (c *contents) fetch(name eventlog.Stream, positions []eventlog.Position) (f
 	return found, err
 }
 
-// sequence reads the commits from a position on, up to an end that exists: at least one,
-// all in one segment.
+// sequence reads the commits from a position on, up to an end that exists: at least one, or
+// what stands for those that were moved to an archive, all in one segment.
 func (c *contents) sequence(from, end eventlog.Position) (found []stored, err error) {
 	err = c.view(from, "", func(first eventlog.Position, commits *bolt.Bucket) error {
 		found = nil
 		if from == first {
 			prefetch(filepath.Join(c.dir, segmentName(first)))
 		}
-		size := 0
+		size, position := 0, from
 		cursor := commits.Cursor()
-		for key, value := cursor.Seek(positionKey(from)); key != nil; key, value = cursor.Next() {
-			position := from + eventlog.Position(len(found))
+		key, value := cursor.Seek(positionKey(from))
+		if next := c.inside(from, key, cursor); next > from {
+			// In the middle of what was moved: what there is to say of that was said before.
+			found = append(found, stored{from, nil, next})
+			return nil
+		}
+		for ; key != nil; key, value = cursor.Next() {
 			if position > end || size > chunkBytes || len(found) == chunkCommits {
 				return nil
 			}
 			if string(key) != string(positionKey(position)) {
 				break
 			}
-			found = append(found, stored{position, slices.Clone(value)})
+			next := position + max(movedPositions(value), 1)
+			found = append(found, stored{position, slices.Clone(value), next})
 			size += len(value)
+			position = next
 		}
 		if len(found) == 0 {
 			return fmt.Errorf("%w: the position is missing", errBroken)
@@ -85,9 +95,41 @@ func (c *contents) sequence(from, end eventlog.Position) (found []stored, err er
 		return nil
 	})
 	if err == nil {
-		c.leave(found[len(found)-1].position)
+		c.leave(found[len(found)-1].next - 1)
 	}
 	return found, err
+}
+
+// inside gives the position behind the positions that were moved to an archive, where from is
+// one of them but not the first; else 0. key is the next one that is there, from on.
+func (c *contents) inside(from eventlog.Position, key []byte, cursor *bolt.Cursor) eventlog.Position {
+	if string(key) == string(positionKey(from)) {
+		return 0
+	}
+	var value []byte
+	if key == nil {
+		key, value = cursor.Last()
+	} else {
+		key, value = cursor.Prev()
+	}
+	if len(key) != 8 {
+		return 0
+	}
+	next := eventlog.Position(binary.BigEndian.Uint64(key)) + movedPositions(value)
+	if next <= from {
+		return 0
+	}
+	return next
+}
+
+// movedPositions is how many positions a record stands for whose commits were moved; 0 where it is
+// a commit.
+func movedPositions(value []byte) eventlog.Position {
+	var r record
+	if len(value) == 0 || value[0] != movedFormat || r.decode(value) != nil {
+		return 0
+	}
+	return r.moved
 }
 
 // leave closes the segment whose last commit is at a position: a pass over the whole log does
@@ -111,8 +153,12 @@ func (c *contents) decode(r *record, f stored, name eventlog.Stream) (eventlog.C
 	}
 	if err != nil {
 		var hash *hashError
+		var archived *eventlog.ArchivedError
 		if errors.As(err, &hash) {
 			name = hash.stream
+		}
+		if errors.As(err, &archived) {
+			name = archived.Stream
 		}
 		return eventlog.Commit{}, blame(err, c.segmentOf(f.position), f.position, name)
 	}
@@ -176,10 +222,12 @@ func (c *contents) segmentOf(at eventlog.Position) string {
 func blame(err error, where string, at eventlog.Position, name eventlog.Stream) error {
 	var already *eventlog.DamagedError
 	var hash *hashError
+	var archived *eventlog.ArchivedError
 	switch {
 	case errors.As(err, &already):
 		return err
-	case errors.Is(err, errBroken), errors.Is(err, errSeal), errors.Is(err, errRecord), errors.Is(err, fs.ErrNotExist), errors.As(err, &hash):
+	case errors.Is(err, errBroken), errors.Is(err, errSeal), errors.Is(err, errRecord), errors.Is(err, fs.ErrNotExist),
+		errors.As(err, &hash), errors.As(err, &archived):
 	default:
 		return err
 	}

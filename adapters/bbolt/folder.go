@@ -26,8 +26,12 @@ const (
 	indexSuffix   = ".idx"
 )
 
-// folderFormat is that of the folder as a whole. A program refuses a newer one.
-const folderFormat = 1
+// The format of the folder as a whole. A program refuses a newer one.
+const (
+	folderFormat = 1
+	// archivedFormat is that of a folder some of whose samples were moved to an archive.
+	archivedFormat = 2
+)
 
 const manifestTitle = "evcharging event log"
 
@@ -77,8 +81,8 @@ func readManifest(dir string) (network uuid.UUID, ok bool, err error) {
 	if n, _ := fmt.Sscanf(string(text), manifestTitle+"\nformat %d\nnetwork %s\n", &format, &id); n < 1 {
 		return uuid.Nil, false, damaged(manifestName, errors.New("it is no manifest of an event log"))
 	}
-	if format > folderFormat {
-		return uuid.Nil, false, fmt.Errorf("%s has format %d, this program knows %d: %w", dir, format, folderFormat, ErrNewer)
+	if format > archivedFormat {
+		return uuid.Nil, false, fmt.Errorf("%s has format %d, this program knows %d: %w", dir, format, archivedFormat, ErrNewer)
 	}
 	if network, err = uuid.Parse(id); err != nil {
 		return uuid.Nil, false, damaged(manifestName, err)
@@ -112,11 +116,15 @@ func makeFolder(dir string, o Options) (network uuid.UUID, err error) {
 	if network = o.Network; network == uuid.Nil {
 		network = uuid.New()
 	}
-	manifest := fmt.Sprintf("%s\nformat %d\nnetwork %s\n", manifestTitle, folderFormat, network)
-	if err := writeFile(filepath.Join(dir, manifestName), o.at, strings.NewReader(manifest)); err != nil {
+	if err := writeManifest(dir, folderFormat, network, o.at); err != nil {
 		return uuid.Nil, err
 	}
 	return network, syncFolder(filepath.Dir(dir))
+}
+
+func writeManifest(dir string, format int, network uuid.UUID, at crashPoint) error {
+	manifest := fmt.Sprintf("%s\nformat %d\nnetwork %s\n", manifestTitle, format, network)
+	return writeFile(filepath.Join(dir, manifestName), at, strings.NewReader(manifest))
 }
 
 // list gives the first positions of the segments and of the indices in a folder, in

@@ -43,7 +43,7 @@ func TestAManifestThatIsNotUnderstoodIsRefused(t *testing.T) {
 		want   error
 	}{
 		"newer": {func(m []byte) []byte {
-			return []byte(strings.Replace(string(m), "format 1", "format 2", 1))
+			return []byte(strings.Replace(string(m), "format 1", "format 3", 1))
 		}, ErrNewer},
 		"newer and another form": {func([]byte) []byte { return []byte(manifestTitle + "\nformat 3\nshards 7\n") }, ErrNewer},
 		"empty":                  {func([]byte) []byte { return nil }, eventlog.ErrDamaged},

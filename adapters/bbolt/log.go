@@ -299,7 +299,8 @@ func (l *Log) ByCause(ctx context.Context, cause eventlog.Cause) (commit eventlo
 	return commit, ok, err
 }
 
-// All implements eventlog.Log. Positions have no gaps.
+// All implements eventlog.Log. Positions have no gaps but where samples were moved to an
+// archive.
 func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
 	return func(yield func(eventlog.Positioned, error) bool) {
 		end, err := l.End(ctx)
@@ -311,6 +312,10 @@ func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlo
 				return err
 			})
 			for _, f := range found {
+				if f.value == nil {
+					from = f.next
+					continue
+				}
 				var commit eventlog.Commit
 				err = l.use(ctx, func(c *contents) (err error) {
 					commit, err = c.decode(&r, f, "")
@@ -319,10 +324,10 @@ func (l *Log) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlo
 				if err != nil {
 					break
 				}
-				if !yield(eventlog.Positioned{Position: f.position, Commit: commit}, nil) {
+				if len(commit.Parts) > 0 && !yield(eventlog.Positioned{Position: f.position, Commit: commit}, nil) {
 					return
 				}
-				from = f.position + 1
+				from = f.next
 			}
 		}
 		if err != nil {

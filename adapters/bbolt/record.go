@@ -30,8 +30,22 @@ import (
 //	parts       var
 //	each part   stream (1 byte its length, its bytes), version (var), events (var), kind
 //	            (1 byte), prev (32 bytes), hash (32 bytes), length of its body (var)
+//
+// A record of format 2 stands where samples were that were moved to an archive: in the place
+// of its position, and of those that follow it.
+//
+//	format, checksum, length   as above, format is 2
+//	positions   var       how many it stands for
+//	ranges      var       0 or 1
+//	each range  stream (1 byte its length, its bytes), version of its first event (var) and
+//	            of its last (var), prev (32 bytes), hash (32 bytes), the archive's file (1
+//	            byte its length, its bytes)
+//
+// A range stands for one or more parts one after the other. It is in the record that has the
+// first of them; the others may lie behind that, up to the end of the segment.
 const (
 	recordFormat = 1
+	movedFormat  = 2
 	recordPrefix = 1 + 4 + 4
 )
 
@@ -48,6 +62,9 @@ type record struct {
 	// cause lacks the topic.
 	cause eventlog.Cause
 	parts []recordPart
+	// moved is how many positions the record stands for whose commits were moved to an
+	// archive; 0 where it is a commit. Its parts are ranges then.
+	moved eventlog.Position
 }
 
 type recordPart struct {
@@ -57,6 +74,7 @@ type recordPart struct {
 	kind       eventlog.Kind
 	prev, hash []byte
 	body       []byte
+	archive    []byte // of a range
 }
 
 // encode is the record of a commit that passed Check.
@@ -100,11 +118,11 @@ func encode(c eventlog.Commit) []byte {
 // decode reads the header of a record into r, whose memory it uses again. Where it
 // fails, r.parts are those that looked right: a guess at the streams that are concerned.
 func (r *record) decode(value []byte) error {
-	r.parts = r.parts[:0]
+	r.parts, r.moved = r.parts[:0], 0
 	if len(value) < recordPrefix {
 		return fmt.Errorf("%w: it has %d bytes", errRecord, len(value))
 	}
-	if value[0] != recordFormat {
+	if value[0] != recordFormat && value[0] != movedFormat {
 		return fmt.Errorf("%w: its format is %d", errRecord, value[0])
 	}
 	length := int64(binary.BigEndian.Uint32(value[5:]))
@@ -114,6 +132,9 @@ func (r *record) decode(value []byte) error {
 	header := reader{rest: value[recordPrefix : recordPrefix+length]}
 	bodies := reader{rest: value[recordPrefix+length:]}
 	intact := crc32.Checksum(header.rest, castagnoli) == binary.BigEndian.Uint32(value[1:])
+	if value[0] == movedFormat {
+		return r.decodeMoved(header, intact && len(bodies.rest) == 0)
+	}
 
 	copy(r.id[:], header.bytes(16))
 	r.at = domain.UnixMillis(header.uint64())
@@ -150,10 +171,80 @@ func (r *record) decode(value []byte) error {
 	return nil
 }
 
+// decodeMoved reads the rest of a header that stands for what was moved. Of one that is not
+// intact nothing is guessed.
+func (r *record) decodeMoved(header reader, intact bool) error {
+	r.at, r.caused, r.topic, r.cause = 0, false, nil, eventlog.Cause{}
+	if !intact {
+		return fmt.Errorf("%w: its header's checksum is wrong", errRecord)
+	}
+	r.moved = eventlog.Position(header.uvarint())
+	for range header.uvarint() {
+		var p recordPart
+		p.stream = header.bytes(uint64(header.byte()))
+		p.version = eventlog.Version(header.uvarint())
+		p.events = int(eventlog.Version(header.uvarint()) - p.version + 1)
+		p.kind = eventlog.Sample
+		p.prev = header.bytes(uint64(len(eventlog.Hash{})))
+		p.hash = header.bytes(uint64(len(eventlog.Hash{})))
+		p.archive = header.bytes(uint64(header.byte()))
+		if header.short || len(p.stream) == 0 || p.version == 0 || p.events < 1 {
+			return fmt.Errorf("%w: range %d is not whole", errRecord, len(r.parts))
+		}
+		r.parts = append(r.parts, p)
+	}
+	if header.short || len(header.rest) > 0 || r.moved == 0 {
+		return fmt.Errorf("%w: it is not whole", errRecord)
+	}
+	return nil
+}
+
+// encodeMoved is the record of so many positions, and of the range that begins there, if one does.
+func encodeMoved(positions eventlog.Position, ranges ...*eventlog.ArchivedError) []byte {
+	b := make([]byte, recordPrefix, recordPrefix+2*binary.MaxVarintLen64+200*len(ranges))
+	b = binary.AppendUvarint(b, uint64(positions))
+	b = binary.AppendUvarint(b, uint64(len(ranges)))
+	for _, a := range ranges {
+		b = append(b, byte(len(a.Stream)))
+		b = append(b, a.Stream...)
+		b = binary.AppendUvarint(b, uint64(a.From))
+		b = binary.AppendUvarint(b, uint64(a.To))
+		b = append(b, a.Prev[:]...)
+		b = append(b, a.Hash[:]...)
+		b = append(b, byte(len(a.Archive)))
+		b = append(b, a.Archive...)
+	}
+	b[0] = movedFormat
+	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[recordPrefix:], castagnoli))
+	binary.BigEndian.PutUint32(b[5:], uint32(len(b)-recordPrefix))
+	return b
+}
+
+// archived is what a record that stands for what was moved says of a stream, or of any; nil
+// where it says nothing of it.
+func (r *record) archived(stream eventlog.Stream) error {
+	for _, p := range r.parts {
+		if stream == "" || string(p.stream) == string(stream) {
+			return &eventlog.ArchivedError{
+				Stream: eventlog.Stream(p.stream), From: p.version, To: p.version + eventlog.Version(p.events) - 1,
+				Prev: eventlog.Hash(p.prev), Hash: eventlog.Hash(p.hash), Archive: string(p.archive),
+			}
+		}
+	}
+	return nil
+}
+
 // commit is the record as a commit, whole or, where stream is not empty, with that
 // stream's part alone. Its bodies point into what was decoded. It is nil, errRecord or an
 // error that says which part's hash is wrong.
 func (r *record) commit(stream eventlog.Stream) (eventlog.Commit, error) {
+	if r.moved > 0 {
+		err := r.archived(stream)
+		if err == nil && stream != "" {
+			err = fmt.Errorf("%w: it has no part of the stream", errRecord)
+		}
+		return eventlog.Commit{}, err
+	}
 	c := eventlog.Commit{ID: r.id, At: r.at}
 	if r.caused {
 		c.Cause = r.cause

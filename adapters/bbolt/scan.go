@@ -25,7 +25,7 @@ func (c *contents) scan(s *segment) error {
 				}
 				decodeErr := r.decode(value)
 				if decodeErr != nil {
-					r.at, r.cause, r.topic = 0, eventlog.Cause{}, nil
+					r.at, r.cause, r.topic, r.moved = 0, eventlog.Cause{}, nil, 0
 				}
 				topic, ok := topics[string(r.topic)]
 				if !ok {
@@ -56,6 +56,9 @@ func (c *contents) scan(s *segment) error {
 					c.streams[part.Stream] = s.tail.lose(s.first, before, part, decodeErr == nil)
 					c.options.Logger.Error("A stream of the event log is damaged; the others go on.",
 						"segment", segmentName(s.first), "position", position, "stream", part.Stream, "reason", err)
+				}
+				if r.moved > 0 {
+					s.tail.last += r.moved - 1
 				}
 				if decodeErr != nil && len(r.parts) == 0 {
 					c.options.Logger.Error("The event log is damaged, it can't be told in which streams.",

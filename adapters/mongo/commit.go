@@ -206,6 +206,9 @@ func decode(raw bson.Raw, stream eventlog.Stream) (stored, *eventlog.DamagedErro
 			complete = false
 			continue
 		}
+		if archived := f.archived(name); archived != nil {
+			return damaged(name, archived)
+		}
 		p, nth := f.part(name)
 		if f.err == nil {
 			if k, ok := keys[i].StringValueOK(); !ok || k != key(p.Stream, p.Version) {

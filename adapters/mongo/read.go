@@ -3,6 +3,7 @@ package mongo
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -79,12 +80,17 @@ func byVersion(a, b stored) int { return cmp.Compare(a.Parts[0].Version, b.Parts
 
 // after gives the parts that follow a head, in order of version, each with the head that
 // it makes, until yield wants no more. A window without the part that would come next is
-// the end, for parts have no gaps.
-func (l *Log) after(ctx context.Context, stream eventlog.Stream, h head, window int, yield func(stored, head) bool) error {
+// the end, for parts have no gaps but where samples are in an archive: these are passed over
+// up to a version, and an ArchivedError where they reach beyond it.
+func (l *Log) after(ctx context.Context, stream eventlog.Stream, h head, window int, over eventlog.Version, yield func(stored, head) bool) error {
 	for {
 		from := h.version + 1
 		parts, err := l.keyed(ctx, stream, from, window)
+		archived, _ := errors.AsType[*eventlog.ArchivedError](err)
 		for _, s := range parts {
+			if archived != nil && s.Parts[0].Version > archived.From {
+				break // it is asked for again
+			}
 			next, broken := h.follow(s)
 			if broken != nil {
 				return cmp.Or(err, broken)
@@ -93,6 +99,10 @@ func (l *Log) after(ctx context.Context, stream eventlog.Stream, h head, window 
 			if !yield(s, h) {
 				return nil
 			}
+		}
+		if archived != nil && archived.To <= over && archived.From == h.version+1 && archived.Prev == h.hash {
+			h.version, h.hash = archived.To, archived.Hash
+			continue
 		}
 		if err != nil {
 			return err
@@ -111,7 +121,7 @@ func (l *Log) holding(ctx context.Context, stream eventlog.Stream, version event
 	for looked, window := eventlog.Version(0), firstWindow; looked < version && looked <= reach; window *= 16 {
 		n := min(eventlog.Version(window), version-looked)
 		found, err := l.keyed(ctx, stream, version-looked-n+1, int(n))
-		if err != nil {
+		if _, archived := errors.AsType[*eventlog.ArchivedError](err); err != nil && (!archived || len(found) == 0) {
 			return part, false, err
 		}
 		if len(found) > 0 {
@@ -139,7 +149,7 @@ func (l *Log) read(ctx context.Context, stream eventlog.Stream, from eventlog.Ve
 			}
 		}
 	}
-	return l.after(ctx, stream, h, firstWindow, func(s stored, next head) bool {
+	return l.after(ctx, stream, h, firstWindow, from-1, func(s stored, next head) bool {
 		l.heads.put(stream, next)
 		return next.version < from || yield(s)
 	})
@@ -240,7 +250,7 @@ func (l *Log) head(ctx context.Context, stream eventlog.Stream) (head, error) {
 		l.heads.put(stream, h)
 		return h, nil
 	}
-	err := l.after(ctx, stream, h, firstWindow/4, func(_ stored, next head) bool {
+	err := l.after(ctx, stream, h, firstWindow/4, eventlog.MaxVersion, func(_ stored, next head) bool {
 		h = next
 		return true
 	})

@@ -88,6 +88,9 @@ type Verified struct {
 	// Tickets were computed anew from their events, revisions too. Unchecked are those that
 	// could not be, since something before them is damaged.
 	Tickets, Unchecked uint64
+	// Archived is how many events more are in an archive that is not at hand: of them only what
+	// they join was looked at.
+	Archived uint64
 	// Findings is how many there are.
 	Findings int
 	// Concerned are the streams that findings are about, in order of their names.
@@ -272,7 +275,11 @@ func (v *verifier) all(ctx context.Context, progress func(Verified)) (Verified, 
 	}
 	for commit, err := range all(ctx, v.log, 1) {
 		if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
-			v.findDamage(damage)
+			if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok {
+				v.pass(damage, archived)
+			} else {
+				v.findDamage(damage)
+			}
 			continue
 		}
 		if err == nil {
@@ -293,6 +300,31 @@ func (v *verifier) all(ctx context.Context, progress func(Verified)) (Verified, 
 	v.counts.Remains = v.remaining()
 	progress(v.verified())
 	return v.verified(), err
+}
+
+// pass goes over samples that are in an archive. The next part of the stream must be made to
+// follow the last of them, and the state that it is folded on is that of rehydration.
+func (v *verifier) pass(at *eventlog.DamagedError, a *eventlog.ArchivedError) {
+	v.counts.Archived += uint64(a.To - a.From + 1)
+	wrong := func(reason error) {
+		v.find(Finding{Position: at.Position, Where: at.Where, Stream: a.Stream, Version: a.From, Reason: reason})
+	}
+	c := v.chains[a.Stream]
+	switch {
+	case c == nil:
+		wrong(fmt.Errorf("%w: what is before these in an archive", ErrMissing))
+		return
+	case a.From <= c.version:
+		wrong(fmt.Errorf("%w: it ends at version %d", ErrRepeated, c.version))
+		return
+	case a.From > c.version+1:
+		wrong(fmt.Errorf("%w: versions %d to %d", ErrMissing, c.version+1, a.From-1))
+		c.broken = true
+	case a.Prev != c.hash:
+		wrong(ErrChain)
+		c.broken = true
+	}
+	c.version, c.hash = a.To, a.Hash
 }
 
 // take looks at a commit. Its error is the log's.

@@ -182,6 +182,9 @@ type DamagedError struct {
 }
 
 func (e *DamagedError) Error() string {
+	if archived, ok := errors.AsType[*ArchivedError](e.Reason); ok {
+		return archived.Error()
+	}
 	text := "the event log is damaged in " + e.Where
 	if e.Position != 0 {
 		text += fmt.Sprintf(" at position %d", e.Position)
@@ -197,6 +200,30 @@ func (e *DamagedError) Is(target error) bool { return target == ErrDamaged }
 
 // Unwrap is the reason.
 func (e *DamagedError) Unwrap() error { return e.Reason }
+
+// ArchivedError is the Reason of a DamagedError where nothing is wrong: samples of a closed
+// session were moved to an archive. Who does not ask for them is not concerned: Head,
+// Rehydrate, ByCause and Append are as before.
+type ArchivedError struct {
+	Stream Stream
+	// From and To are the versions of the first and the last event that were moved, Prev and
+	// Hash the chain's before and behind them.
+	From, To   Version
+	Prev, Hash Hash
+	// Archive is the name of the file that has them, and all of the stream up to its close.
+	Archive string
+}
+
+func (e *ArchivedError) Error() string {
+	return fmt.Sprintf("versions %d to %d of %s are in the archive, in %s: name its folder, too, with --archive", e.From, e.To, e.Stream, e.Archive)
+}
+
+// Moved says which samples of a stream are in an archive: all whose events are before a
+// version, in a file.
+type Moved struct {
+	Before  Version
+	Archive string
+}
 
 // Check is nil where the commit is one that a log takes, else ErrMalformed.
 func (c Commit) Check() error {
@@ -266,7 +293,8 @@ type Log interface {
 	// All gives every commit whose position is at least from, whole, with its position, in
 	// ascending position: each stream in order of version, nothing promised between
 	// streams. It ends at the end that the log had when it was called, or later. An error is
-	// yielded last.
+	// yielded last. Positions of samples that were moved to an archive are passed over, but for
+	// one of each *ArchivedError, which comes as a *DamagedError.
 	All(ctx context.Context, from Position) iter.Seq2[Positioned, error]
 
 	// End is the position of the last commit; 0 where there is none.

@@ -21,6 +21,7 @@ type commandLine struct {
 	Check   check   `cmd:"" help:"Check a proof, with neither log nor network; exit with 1 where it proves nothing."`
 	Export  export  `cmd:"" help:"Write a log to a file of JSON Lines."`
 	Import  imports `cmd:"" help:"Add to a log what it does not have of a file, or of another log."`
+	Archive archive `cmd:"" help:"Move the samples of sessions that were closed long ago to files."`
 
 	WhatIf      whatIf      `cmd:"" help:"Bill the sessions of a period under other prices: in all, by point and by driver. Nothing is written."`
 	Show        show        `cmd:"" help:"Show the network as it was at an instant."`
@@ -32,7 +33,13 @@ type commandLine struct {
 // source is the log that a command only reads.
 type source struct {
 	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log, as of rebuild."`
+	archived
 	user
+}
+
+// archived names the archive of a log.
+type archived struct {
+	Archive string `name:"archive" placeholder:"DIR" predictor:"file" help:"The folder of the log's archive, where samples were moved to one."`
 }
 
 // user is that of a MongoDB which a command names with its log.
@@ -61,12 +68,13 @@ type outside struct {
 
 func (o outside) config(p *program.Process) (replay.Outside, error) {
 	joining := program.Common{Kafka: o.Kafka, KafkaSecurity: o.KafkaSecurity}
-	broker, err := joining.KafkaConfig(kafka.Nobody, "ev-replay", p.Logger)
+	broker, err := joining.KafkaConfig(kafka.Auditor, "ev-replay", p.Logger)
 	return replay.Outside{Key: o.Key, Checkpoints: o.Checkpoints, Kafka: broker}, err
 }
 
 type verify struct {
 	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log, as of rebuild."`
+	archived
 	program.Mongo
 	outside
 }
@@ -82,6 +90,7 @@ func (v *verify) Run(ctx context.Context, p *program.Process) error {
 	}
 	return replay.Verify(ctx, p, replay.VerifyConfig{
 		Source:  v.Log,
+		Archive: v.Archive,
 		Mongo:   mongo.Config{URI: v.URI.Reveal(), Username: v.Username, Password: v.Password.Reveal(), Logger: p.Logger},
 		Outside: outside,
 	})
@@ -103,7 +112,7 @@ func (c *prove) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	return replay.Prove(ctx, p, replay.ProveConfig{
-		Session: c.Session, Source: c.Log, Mongo: c.mongo(p), JSON: c.JSON, Samples: c.Samples, Export: c.Export, Outside: outside,
+		Session: c.Session, Source: c.Log, Archive: c.Archive, Mongo: c.mongo(p), JSON: c.JSON, Samples: c.Samples, Export: c.Export, Outside: outside,
 	})
 }
 
@@ -129,6 +138,6 @@ type corrections struct {
 // Run lists corrections.
 func (c *corrections) Run(ctx context.Context, p *program.Process) error {
 	return replay.Corrections(ctx, p, replay.CorrectionsConfig{
-		Source: c.Log, Mongo: c.mongo(p), From: c.From, To: c.To, JSON: c.JSON,
+		Source: c.Log, Archive: c.Archive, Mongo: c.mongo(p), From: c.From, To: c.To, JSON: c.JSON,
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 type rebuild struct {
 	Log string `required:"" placeholder:"SOURCE" predictor:"file" help:"The event log: the folder of an embedded one, a mongodb:// URI, the http:// address of a running Central's pages, a file of JSON Lines (.gz: packed), or - for lines from standard input."`
+	archived
 	program.Mongo
 	DryRun bool              `name:"dry-run" help:"Tell what would be changed, and change nothing."`
 	Only   string            `placeholder:"ID" help:"Look at the documents of this id alone: a point's, a session's, or, where the log has neither, a driver's."`
@@ -29,9 +30,9 @@ func (r *rebuild) Run(ctx context.Context, p *program.Process) error {
 		return program.UsageError(errors.New("name where to build the documents with --mongo, or a file with --export"))
 	}
 	return replay.Run(ctx, p, replay.Config{
-		Source: r.Log,
-		Mongo:  mongo.Config{URI: r.URI.Reveal(), Username: r.Username, Password: r.Password.Reveal(), Logger: p.Logger},
-		Into:   r.Into, Until: r.Until, Only: r.Only, DryRun: r.DryRun,
+		Source: r.Log, Archive: r.Archive,
+		Mongo: mongo.Config{URI: r.URI.Reveal(), Username: r.Username, Password: r.Password.Reveal(), Logger: p.Logger},
+		Into:  r.Into, Until: r.Until, Only: r.Only, DryRun: r.DryRun,
 		Export: r.Export,
 	})
 }

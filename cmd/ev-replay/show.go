@@ -16,7 +16,7 @@ type past struct {
 }
 
 func (c past) config(p *program.Process) replay.PastConfig {
-	return replay.PastConfig{Source: c.Log, Mongo: c.mongo(p), At: c.At, JSON: c.JSON}
+	return replay.PastConfig{Source: c.Log, Archive: c.Archive, Mongo: c.mongo(p), At: c.At, JSON: c.JSON}
 }
 
 type show struct {

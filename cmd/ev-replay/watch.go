@@ -18,6 +18,6 @@ type watch struct {
 // Run plays a log.
 func (w *watch) Run(ctx context.Context, p *program.Process) error {
 	return replay.Watch(ctx, p, replay.WatchConfig{
-		PastConfig: replay.PastConfig{Source: w.Log, Mongo: w.mongo(p), At: w.From}, To: w.To, Speed: w.Speed,
+		PastConfig: replay.PastConfig{Source: w.Log, Archive: w.Archive, Mongo: w.mongo(p), At: w.From}, To: w.To, Speed: w.Speed,
 	})
 }

@@ -18,8 +18,8 @@ import (
 
 // CorrectionsConfig says which corrections are listed.
 type CorrectionsConfig struct {
-	// Source names the log, see openSource.
-	Source string
+	// Source names the log, see openSource; Archive is the folder of its archive, empty: none.
+	Source, Archive string
 	// Mongo has what a mongodb:// Source does not say itself.
 	Mongo mongo.Config
 	// From and To bound the period: from the one on, before the other; 0: without end.
@@ -33,7 +33,7 @@ type CorrectionsConfig struct {
 // to as well. ErrIncomplete where part of the log can't be read: which, is printed to the
 // process's Stderr.
 func Corrections(ctx context.Context, p *program.Process, c CorrectionsConfig) error {
-	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error { return listCorrections(ctx, p, c, source) })
+	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return listCorrections(ctx, p, c, source) })
 }
 
 func listCorrections(ctx context.Context, p *program.Process, c CorrectionsConfig, source *Source) error {

@@ -21,8 +21,9 @@ import (
 // ExportConfig says what is exported, and where to.
 type ExportConfig struct {
 	// Source names the log, see openSource; Mongo has what a mongodb:// URI does not say itself.
-	Source string
-	Mongo  mongo.Config
+	// Archive is the folder of the log's archive; empty: none.
+	Source, Archive string
+	Mongo           mongo.Config
 	// File is the file that is written: packed with gzip where its name ends in .gz, "-" for
 	// the process's Stdout.
 	File string
@@ -31,7 +32,7 @@ type ExportConfig struct {
 // Export writes a log as JSON Lines with header and trailer, and prints what it wrote; how
 // far it is goes to the process's Stderr. The file is there once it is whole.
 func Export(ctx context.Context, p *program.Process, c ExportConfig) error {
-	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error {
+	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error {
 		end, err := source.End(ctx)
 		if err != nil {
 			return fmt.Errorf("read the end of the event log: %w", err)

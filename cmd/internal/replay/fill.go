@@ -18,7 +18,7 @@ const atOnce = 512
 // fill appends commits to a log, each stream's in the order in which they come. A commit
 // that the log has already is passed over. appended is called after each. Its error names
 // the first commit that the log refuses; others that came before it are stored.
-func fill(ctx context.Context, log eventlog.Log, commits iter.Seq2[eventlog.Commit, error], appended func()) error {
+func fill(ctx context.Context, log eventlog.Log, commits iter.Seq2[eventlog.Positioned, error], appended func()) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var running sync.WaitGroup
@@ -57,7 +57,7 @@ func fill(ctx context.Context, log eventlog.Log, commits iter.Seq2[eventlog.Comm
 					return
 				}
 			}
-			if err := appendOnce(ctx, log, commit); err != nil {
+			if err := appendOnce(ctx, log, commit.Commit); err != nil {
 				fail(err)
 				return
 			}

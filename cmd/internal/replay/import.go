@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"strings"
 
@@ -20,8 +19,9 @@ import (
 
 // ImportConfig says what is imported, and where to.
 type ImportConfig struct {
-	// Source names what is imported, see openSource.
-	Source string
+	// Source names what is imported, see openSource; Archive is the folder of its archive, empty:
+	// none.
+	Source, Archive string
 	// Log is the log that gets it: a folder of an embedded log, which is made where there is
 	// none, or a mongodb:// URI. Mongo has what that does not say itself.
 	Log   string
@@ -48,7 +48,7 @@ func Import(ctx context.Context, p *program.Process, c ImportConfig) error {
 	if shared(c.Log) {
 		from.URI = c.Log // its user is not told to another server
 	}
-	return withSource(ctx, p, c.Source, from, func(source *Source) error {
+	return withArchived(ctx, p, c.Source, c.Archive, from, func(source *Source) error {
 		target, err := openTarget(ctx, p, c, source.Network)
 		if err != nil {
 			return err
@@ -124,23 +124,12 @@ func take(ctx context.Context, p *program.Process, source *Source, to *target) e
 		}
 	}
 	step := begin(p.Stderr, "import", int64(end))
-	err = fill(ctx, to, whole(ctx, source), step.took)
+	err = fill(ctx, to, source.All(ctx, 1), step.took)
 	step.end(err == nil)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
 	return sayImported(p.Stdout, uint64(step.done.Load()), there)
-}
-
-// whole are the commits of a log.
-func whole(ctx context.Context, log eventlog.Log) iter.Seq2[eventlog.Commit, error] {
-	return func(yield func(eventlog.Commit, error) bool) {
-		for commit, err := range log.All(ctx, 1) {
-			if !yield(commit.Commit, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 func sayImported(out io.Writer, commits, there uint64) error {

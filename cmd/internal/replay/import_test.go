@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -295,17 +296,12 @@ func TestAnImportThatIsStoppedGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	some := 0
-	err = fill(ctx, log, func(yield func(eventlog.Commit, error) bool) {
-		for c, err := range source.All(ctx, 1) {
-			if some++; some == 300 {
-				stop()
-			}
-			if !yield(c.Commit, err) || err != nil {
-				return
-			}
+	var some atomic.Int64
+	err = fill(ctx, log, source.All(ctx, 1), func() {
+		if some.Add(1) == 300 {
+			stop()
 		}
-	}, func() {})
+	})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func TestAMillionEvents(t *testing.T) {
 		log := memory.NewLog()
 		p := &program.Process{Stdout: io.Discard, Stderr: io.Discard, Logger: quiet}
 		err := withSource(t.Context(), p, file, mongo.Config{}, func(s *Source) error {
-			return fill(t.Context(), log, whole(t.Context(), s), func() {})
+			return fill(t.Context(), log, s.All(t.Context(), 1), func() {})
 		})
 		if err != nil {
 			t.Fatal(err)

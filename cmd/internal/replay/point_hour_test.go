@@ -93,7 +93,7 @@ func TestWhatAPointHourCosts(t *testing.T) {
 	dir := t.TempDir()
 	folder, file, packed := filepath.Join(dir, "log"), filepath.Join(dir, "log.jsonl"), filepath.Join(dir, "log.jsonl.gz")
 	stored := open(t, folder)
-	if err := fill(t.Context(), stored, whole(t.Context(), log), func() {}); err != nil {
+	if err := fill(t.Context(), stored, log.All(t.Context(), 1), func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if err := stored.Close(); err != nil {

@@ -25,8 +25,9 @@ import (
 type ProveConfig struct {
 	Session domain.SessionID
 	// Source names the log, see openSource; Mongo has what a mongodb:// URI does not say itself.
-	Source string
-	Mongo  mongo.Config
+	// Archive is the folder of the log's archive; empty: none.
+	Source, Archive string
+	Mongo           mongo.Config
 	// JSON tells programs, Samples each sample where people are told.
 	JSON, Samples bool
 	// Export is the file that the proof is written to; empty: none. Outside is what it is proved
@@ -41,7 +42,7 @@ func Prove(ctx context.Context, p *program.Process, c ProveConfig) error {
 	if err := domain.CheckID(c.Session); err != nil {
 		return program.UsageError(err)
 	}
-	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error { return prove(ctx, p, c, source) })
+	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return prove(ctx, p, c, source) })
 }
 
 func prove(ctx context.Context, p *program.Process, c ProveConfig, log audit.Log) error {

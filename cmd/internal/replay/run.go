@@ -14,8 +14,8 @@ import (
 
 // Config says what is replayed, and where to.
 type Config struct {
-	// Source names the log, see openSource.
-	Source string
+	// Source names the log, see openSource; Archive is the folder of its archive, empty: none.
+	Source, Archive string
 	// Mongo is where the documents are built; its URI is empty where they are not.
 	Mongo mongo.Config
 	// Into is the database in which they are, where that is not the URI's; needed with Until, and
@@ -45,7 +45,7 @@ func Run(ctx context.Context, p *program.Process, c Config) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error { return replay(ctx, p, c, source) })
+	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return replay(ctx, p, c, source) })
 }
 
 // interrupted is ErrInterrupted where an error came of ctx's end.

@@ -24,8 +24,9 @@ import (
 // PastConfig says which log is looked back on, and to when.
 type PastConfig struct {
 	// Source names the log, see openSource; Mongo has what a mongodb:// URI does not say itself.
-	Source string
-	Mongo  mongo.Config
+	// Archive is the folder of the log's archive; empty: none.
+	Source, Archive string
+	Mongo           mongo.Config
 	// At is the instant; 0: the end of the log.
 	At domain.UnixMillis
 	// JSON tells programs.
@@ -35,7 +36,7 @@ type PastConfig struct {
 // lookBack opens the log and does something with its past. What can't be read is printed to the
 // process's Stderr, and in the end ErrIncomplete.
 func lookBack(ctx context.Context, p *program.Process, c PastConfig, do func(*lookedBack) error) error {
-	log, err := openToVerify(ctx, p, VerifyConfig{Source: c.Source, Mongo: c.Mongo})
+	log, err := openToVerify(ctx, p, VerifyConfig{Source: c.Source, Archive: c.Archive, Mongo: c.Mongo})
 	if err == nil {
 		l := &lookedBack{Process: p, PastConfig: c}
 		l.past = audit.Past{Log: log, Codec: eventjson.Codec{}, At: c.At, Damaged: l.miss}

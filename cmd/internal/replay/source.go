@@ -182,8 +182,8 @@ func spool(ctx context.Context, p *program.Process, name string, lines io.ReadCl
 }
 
 // commits are those that lines tell of, all of them.
-func commits(name string, lines *jsonl.Reader) iter.Seq2[eventlog.Commit, error] {
-	return func(yield func(eventlog.Commit, error) bool) {
+func commits(name string, lines *jsonl.Reader) iter.Seq2[eventlog.Positioned, error] {
+	return func(yield func(eventlog.Positioned, error) bool) {
 		for {
 			c, err := lines.Next()
 			if errors.Is(err, io.EOF) {
@@ -203,7 +203,7 @@ func commits(name string, lines *jsonl.Reader) iter.Seq2[eventlog.Commit, error]
 			default:
 				err = fmt.Errorf("line %d of %s: %w", lines.Line(), name, err)
 			}
-			if !yield(c.Commit, err) || err != nil {
+			if !yield(c, err) || err != nil {
 				return
 			}
 		}

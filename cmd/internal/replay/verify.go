@@ -20,8 +20,8 @@ import (
 
 // VerifyConfig says what is verified, and against what.
 type VerifyConfig struct {
-	// Source names the log, see openSource.
-	Source string
+	// Source names the log, see openSource; Archive is the folder of its archive, empty: none.
+	Source, Archive string
 	// Mongo is where the documents are that are held against the log; its URI is empty where
 	// none are.
 	Mongo mongo.Config
@@ -53,10 +53,20 @@ type verifiable interface {
 	io.Closer
 }
 
-// openToVerify opens the log that a name names. Of lines nothing is left out: what is wrong
-// with them is to be found.
+// openToVerify opens the log that a name names. Of lines without an archive nothing is left
+// out: what is wrong with them is to be found.
 func openToVerify(ctx context.Context, p *program.Process, c VerifyConfig) (verifiable, error) {
 	name := c.Source
+	if c.Archive != "" {
+		source, err := openSource(ctx, p, name, c.Mongo)
+		if err != nil {
+			return nil, err
+		}
+		if err := source.join(c.Archive); err != nil {
+			return nil, errors.Join(err, source.Close())
+		}
+		return source, nil
+	}
 	if address, ok := strings.CutPrefix(name, "http://"); ok {
 		address, _, _ = strings.Cut(address, "/")
 		lines, err := http.Client{Address: address}.Log(ctx, 1)
@@ -179,6 +189,9 @@ func logSummary(v audit.Verified) string {
 		counted(v.Events, "event"), counted(v.Commits, "commit"), counted(v.Streams, "stream"), counted(v.Tickets, "ticket"))
 	if v.Unchecked > 0 {
 		text += counted(v.Unchecked, "more ticket") + " can't be, "
+	}
+	if v.Archived > 0 {
+		text += counted(v.Archived, "more event") + " in an archive that was not looked at (--archive), "
 	}
 	if v.Findings == 0 {
 		return text + "all is well"

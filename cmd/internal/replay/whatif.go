@@ -26,8 +26,9 @@ import (
 // WhatIfConfig says which sessions are billed otherwise, and how.
 type WhatIfConfig struct {
 	// Source names the log, see openSource; Mongo has what a mongodb:// URI does not say itself.
-	Source string
-	Mongo  mongo.Config
+	// Archive is the folder of the log's archive; empty: none.
+	Source, Archive string
+	Mongo           mongo.Config
 	// Prices is the file of the other prices: see readTariff.
 	Prices string
 	// From and To bound the period in which the sessions were closed: from the one on, before
@@ -53,7 +54,7 @@ func WhatIf(ctx context.Context, p *program.Process, c WhatIfConfig) error {
 	if err != nil {
 		return program.UsageError(fmt.Errorf("%s: %w", c.Prices, err))
 	}
-	return withSource(ctx, p, c.Source, c.Mongo, func(source *Source) error {
+	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error {
 		unreadable := 0
 		bills, err := audit.WhatIf(ctx, source, eventjson.Codec{}, tariff, c.From, c.To, func(err error) {
 			unreadable++

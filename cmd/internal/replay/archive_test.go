@@ -1,0 +1,390 @@
+package replay
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"evcharging/adapters/bbolt"
+	"evcharging/adapters/eventjson"
+	"evcharging/adapters/memory"
+	"evcharging/adapters/mongo"
+	"evcharging/adapters/notary"
+	"evcharging/application/audit"
+	"evcharging/application/audit/audittest"
+	"evcharging/application/central"
+	"evcharging/application/eventlog"
+	"evcharging/cmd/internal/program"
+	"evcharging/domain"
+)
+
+// threeMonths is a file with a network that lived for some minutes in each of three months, and an instant
+// at which two of them were over; the sessions are those that were closed by then.
+func threeMonths(t *testing.T) (file string, over domain.UnixMillis, closed []domain.SessionID) {
+	t.Helper()
+	log := memory.NewLog()
+	h := audittest.NewHistory(t, log, eventjson.Codec{}, 7, "CP-001", "CP-002", "CP-003")
+	for month := range 3 {
+		h.Run(400)
+		if month < 2 {
+			h.Wait(31 * 24 * time.Hour)
+		}
+	}
+	last := h.Now.Time()
+	over = domain.At(time.Date(last.Year(), last.Month(), 1, 0, 0, 0, 0, time.UTC))
+	seen := map[eventlog.Stream]bool{}
+	for c, err := range log.All(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range c.Parts {
+			if id, ok := strings.CutPrefix(string(p.Stream), "session-"); ok && p.Kind == eventlog.Closing && c.At < over && !seen[p.Stream] {
+				seen[p.Stream] = true
+				closed = append(closed, domain.SessionID(id))
+			}
+		}
+	}
+	file = filepath.Join(t.TempDir(), "log.jsonl")
+	if _, err := export(t.Context(), log, known, file, nil, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	return file, over, closed
+}
+
+func archivedTo(t *testing.T, log, dir string, before domain.UnixMillis) (printed string, err error) {
+	t.Helper()
+	return run(t, "", func(p *program.Process) error {
+		return Archive(t.Context(), p, ArchiveConfig{Log: log, Mongo: mongo.Config{Logger: quiet}, Dir: dir, Before: before})
+	})
+}
+
+func verifiedWith(t *testing.T, log, archive string, o Outside) (printed string, err error) {
+	t.Helper()
+	return run(t, "", func(p *program.Process) error {
+		return Verify(t.Context(), p, VerifyConfig{Source: log, Archive: archive, Mongo: mongo.Config{Logger: quiet}, Outside: o})
+	})
+}
+
+// joined is a log with its archive.
+func joined(t *testing.T, name, archive string) *Source {
+	t.Helper()
+	s, err := openLog(t, name, "")
+	if err == nil {
+		err = s.join(archive)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// documents are those that the streams of a log fold to.
+func documents(t *testing.T, s *Source) map[eventlog.Stream]string {
+	t.Helper()
+	all := map[eventlog.Stream]string{}
+	for c, err := range s.All(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range c.Parts {
+			all[p.Stream] = ""
+		}
+	}
+	core := &central.Central{Log: s, Codec: eventjson.Codec{}}
+	for stream := range all {
+		document, err := mongo.Document(stream, core.Parts(t.Context(), stream, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[stream] = document
+	}
+	return all
+}
+
+// shut ends the reading before the test does.
+func shut(t *testing.T, s *Source) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.close = nil
+}
+
+func TestAnArchivedLogWithItsArchiveIsTheLogAsItWas(t *testing.T) {
+	file, over, closed := threeMonths(t)
+	everywhere(t, func(t *testing.T, place func() string) {
+		log, dir := place(), filepath.Join(t.TempDir(), "archive")
+		if _, err := imported(t, file, log); err != nil {
+			t.Fatal(err)
+		}
+		before, _ := content(t, log)
+		source := joined(t, log, "")
+		keys := signed(t, source, 50)
+		folded := documents(t, source)
+		shut(t, source)
+		outside := Outside{Key: filepath.Join(keys, notary.PublicName), Checkpoints: []string{keys}}
+		whole, err := verifiedWith(t, log, "", outside)
+		if err != nil {
+			t.Fatal(err, whole)
+		}
+		prove := func(archive string, id domain.SessionID) string {
+			printed, err := run(t, "", func(p *program.Process) error {
+				return Prove(t.Context(), p, ProveConfig{Session: id, Source: log, Archive: archive, Mongo: mongo.Config{Logger: quiet}, Samples: true})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return printed
+		}
+		some := closed[:5]
+		accounts := map[domain.SessionID]string{}
+		for _, id := range some {
+			accounts[id] = prove("", id)
+		}
+
+		printed, err := archivedTo(t, log, dir, over)
+		if err != nil || !strings.Contains(printed, "2027-01.jsonl.gz has ") || !strings.Contains(printed, "2027-02.jsonl.gz has ") || strings.Contains(printed, "2027-03") {
+			t.Fatalf("%v, it prints\n%s", err, printed)
+		}
+		if printed, err := archivedTo(t, log, dir, over); err != nil || printed != "archived 0 samples of 0 sessions\n" {
+			t.Errorf("then %v, it prints\n%s", err, printed)
+		}
+
+		after := joined(t, log, dir)
+		if trailer, err := export(t.Context(), after, after.Network, "-", &strings.Builder{}, func() {}); err != nil || trailer != before {
+			t.Errorf("with its archive it comes to %+v, %v, and came to %+v", trailer, err, before)
+		}
+		if now := documents(t, after); !maps.Equal(now, folded) {
+			t.Error("with its archive it folds to other documents")
+		}
+		shut(t, after)
+		if printed, err := verifiedWith(t, log, dir, outside); err != nil || printed != whole {
+			t.Errorf("with its archive: %v, verify prints\n%sand printed\n%s", err, printed, whole)
+		}
+		if printed, err := verifiedWith(t, log, "", outside); err != nil || !strings.Contains(printed, " in an archive that was not looked at (--archive), all is well\n") {
+			t.Errorf("without its archive: %v, verify prints\n%s", err, printed)
+		}
+		for _, id := range some {
+			if now := prove(dir, id); now != accounts[id] {
+				t.Errorf("it proves\n%s\nand proved\n%s", now, accounts[id])
+			}
+		}
+		if _, err := run(t, "", func(p *program.Process) error {
+			return Export(t.Context(), p, ExportConfig{Source: log, Mongo: mongo.Config{Logger: quiet}, File: "-"})
+		}); err == nil || !strings.Contains(err.Error(), "name its folder, too, with --archive") {
+			t.Errorf("without its archive an export says %v", err)
+		}
+		second := place()
+		if _, err := run(t, "", func(p *program.Process) error {
+			return Import(t.Context(), p, ImportConfig{Source: log, Archive: dir, Log: second, Mongo: mongo.Config{Logger: quiet}})
+		}); err != nil {
+			t.Error(err)
+		}
+		if copied, _ := content(t, second); copied.Digest != before.Digest {
+			t.Errorf("what is imported of both comes to %+v, want %+v", copied, before)
+		}
+	})
+}
+
+// A file of an archive is a log of its own.
+func TestAFileOfAnArchiveIsALog(t *testing.T) {
+	file, over, closed := threeMonths(t)
+	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
+	if _, err := imported(t, file, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archivedTo(t, log, dir, over); err != nil {
+		t.Fatal(err)
+	}
+	files, err := archiveFiles(dir, known)
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	proved := 0
+	for _, file := range files {
+		if printed, err := verified(t, file, ""); err != nil {
+			t.Errorf("%v\n%s", err, printed)
+		}
+		for _, id := range closed {
+			_, err := run(t, "", func(p *program.Process) error {
+				return Prove(t.Context(), p, ProveConfig{Session: id, Source: file})
+			})
+			if err == nil {
+				proved++
+			}
+			if err != nil && !errors.Is(err, audit.ErrNoSession) {
+				t.Error(err)
+			}
+			if proved == 3 {
+				return
+			}
+		}
+	}
+	t.Errorf("%d sessions are proved", proved)
+}
+
+// Wherever an earlier run broke off, the next goes on, and nothing is lost.
+func TestArchivingGoesOnWhereItBrokeOff(t *testing.T) {
+	file, over, _ := threeMonths(t)
+	base := filepath.Join(t.TempDir(), "log")
+	if _, err := imported(t, file, base); err != nil {
+		t.Fatal(err)
+	}
+	given := func(t *testing.T) (log, dir string) {
+		log, dir = filepath.Join(t.TempDir(), "log"), t.TempDir()
+		if err := os.CopyFS(log, os.DirFS(base)); err != nil {
+			t.Fatal(err)
+		}
+		return log, dir
+	}
+	whole, dir := given(t)
+	before, _ := content(t, whole)
+	first, err := archivedTo(t, whole, dir, over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := archiveFiles(dir, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed := first[strings.LastIndex(first, "archived "):]
+	for n := range len(files) + 1 {
+		log, dir := given(t)
+		for _, name := range files[:n] { // it has come so far
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "part-2027-02.jsonl.gz"), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		printed, err := archivedTo(t, log, dir, over)
+		if err != nil || !strings.HasSuffix(printed, removed) || strings.Count(printed, " has ") != len(files)-n {
+			t.Errorf("with %d files: %v, it prints\n%swant\n%s", n, err, printed, removed)
+		}
+		s := joined(t, log, dir)
+		if trailer, err := export(t.Context(), s, s.Network, "-", &strings.Builder{}, func() {}); err != nil || trailer.Digest != before.Digest {
+			t.Errorf("with %d files: it comes to %+v, %v", n, trailer, err)
+		}
+	}
+
+	// An archive of another copy of the log is none of this.
+	other := filepath.Join(t.TempDir(), "other")
+	if _, err := imported(t, base, other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archivedTo(t, other, dir, over); !errors.Is(err, ErrForeignArchive) {
+		t.Errorf("with the archive of another log it says %v", err)
+	}
+
+	// It had removed some of the samples, and then its archive is not there.
+	log, dir := given(t)
+	source, err := openLog(t, log, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := audit.Archivables(t.Context(), source, over, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, source)
+	for _, stream := range slices.Sorted(maps.Keys(sessions)) {
+		s := sessions[stream]
+		if _, err := bbolt.Archive(t.Context(), log, bbolt.Options{Logger: quiet}, map[eventlog.Stream]eventlog.Moved{stream: {Before: s.Sample - 1, Archive: "lost.jsonl.gz"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := archivedTo(t, log, dir, over); !errors.Is(err, ErrArchiveLost) {
+		t.Errorf("without what was archived before it says %v", err)
+	}
+}
+
+// What is wrong with an archive is found where it is at hand.
+func TestAnArchiveThatIsNotWhole(t *testing.T) {
+	file, over, _ := threeMonths(t)
+	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
+	if _, err := imported(t, file, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archivedTo(t, log, dir, over); err != nil {
+		t.Fatal(err)
+	}
+	first := filepath.Join(dir, "2027-01.jsonl.gz")
+	whole, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := slices.Clone(whole)
+	changed[len(changed)/2] ^= 4
+	for name, c := range map[string]struct {
+		text []byte
+		says string
+	}{
+		"cut off": {whole[:len(whole)/2], "the log ends too early"},
+		"changed": {changed, "2027-01.jsonl.gz"},
+		"empty":   {nil, "the log ends too early"},
+		"gone":    {[]byte("gone"), "in the archive, in 2027-01.jsonl.gz"},
+	} {
+		if err := os.WriteFile(first, c.text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name == "gone" {
+			if err := os.Remove(first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		printed, err := verifiedWith(t, log, dir, Outside{})
+		well := strings.HasSuffix(printed, "all is well\n")
+		if name != "gone" && (!errors.Is(err, ErrFindings) || well || !strings.Contains(printed, c.says)) || name == "gone" && !strings.Contains(printed, "not looked at") {
+			t.Errorf("%s: %v, it prints\n%.600s", name, err, printed)
+		}
+		if _, err := run(t, "", func(p *program.Process) error {
+			return Export(t.Context(), p, ExportConfig{Source: log, Archive: dir, File: filepath.Join(t.TempDir(), "x")})
+		}); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: an export says %v", name, err)
+		}
+	}
+	empty := t.TempDir()
+	if _, err := verifiedWith(t, log, empty, Outside{}); !errors.Is(err, ErrNoLog) {
+		t.Errorf("of a folder without an archive it says %v", err)
+	}
+	strange := filepath.Join(empty, "2027-01.jsonl.gz")
+	if _, err := export(t.Context(), memory.NewLog(), uuid.New(), strange, nil, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verifiedWith(t, log, empty, Outside{}); !errors.Is(err, ErrForeignArchive) {
+		t.Errorf("of the archive of another network it says %v", err)
+	}
+}
+
+func TestWhatCanNotBeArchived(t *testing.T) {
+	file, over, _ := threeMonths(t)
+	for _, log := range []string{file, "-", "http://127.0.0.1:7080"} {
+		if _, err := archivedTo(t, log, t.TempDir(), over); !errors.Is(err, ErrNoArchive) {
+			t.Errorf("%s: it says %v", log, err)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "log")
+	if _, err := imported(t, file, dir); err != nil {
+		t.Fatal(err)
+	}
+	used, err := bbolt.Open(dir, bbolt.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	if _, err := archivedTo(t, dir, t.TempDir(), over); !errors.Is(err, bbolt.ErrInUse) {
+		t.Errorf("of a log that is in use it says %v", err)
+	}
+}
