@@ -172,12 +172,34 @@ func (p Past) Point(ctx context.Context, id domain.PointID) (*network.Network, [
 	return r.Network(), prices.Changes(), nil
 }
 
+// stream gives the commits of a stream. An error is the last, unless it tells of samples
+// that were moved to an archive.
+func (p Past) stream(ctx context.Context, stream eventlog.Stream) iter.Seq2[eventlog.Commit, error] {
+	return func(yield func(eventlog.Commit, error) bool) {
+		for from := eventlog.Version(1); from != 0; {
+			next := eventlog.Version(0)
+			for c, err := range p.Log.Read(ctx, stream, from) {
+				if !yield(c, err) {
+					return
+				}
+				if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok && archived.To >= from {
+					next = archived.To + 1
+				}
+				if err != nil {
+					break
+				}
+			}
+			from = next
+		}
+	}
+}
+
 // follow has a replay take in a stream. What can't be read is told.
 func (p Past) follow(ctx context.Context, r *Replay, stream eventlog.Stream) error {
-	for c, err := range p.Log.Read(ctx, stream, 1) {
+	for c, err := range p.stream(ctx, stream) {
 		if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
 			r.Miss(damage)
-			return nil
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("read %s from the event log: %w", stream, err)
@@ -215,7 +237,11 @@ func (p Past) Session(ctx context.Context, id domain.SessionID) (network.Session
 	s := newSessionReplay(id)
 	stream := central.SessionStream(id)
 	began := domain.UnixMillis(0)
-	for c, err := range p.Log.Read(ctx, stream, 1) {
+	for c, err := range p.stream(ctx, stream) {
+		if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok {
+			s.pass(archived, err)
+			continue
+		}
 		if errors.Is(err, eventlog.ErrDamaged) {
 			p.Damaged(err)
 			break
@@ -233,9 +259,10 @@ func (p Past) Session(ctx context.Context, id domain.SessionID) (network.Session
 		}
 	}
 	shown, err := s.show(p.Codec)
-	switch {
-	case err != nil:
+	if err != nil {
 		p.Damaged(err)
+	}
+	switch {
 	case shown.Status == session.None && began != 0:
 		return shown, fmt.Errorf("%w at that time: %s begins at %s", ErrNoSession, id, began)
 	case shown.Status == session.None:
@@ -256,7 +283,14 @@ func (p Past) Driver(ctx context.Context, id domain.DriverID) ([]network.Session
 		}
 	}
 	missed := func(d *eventlog.DamagedError) {
-		if s := asked[d.Stream]; s != nil {
+		s := asked[d.Stream]
+		if archived, ok := errors.AsType[*eventlog.ArchivedError](d.Reason); ok {
+			if s = asked[archived.Stream]; s != nil {
+				s.pass(archived, d)
+			}
+			return
+		}
+		if s != nil {
 			s.broken = true
 		}
 		p.Damaged(d)
@@ -325,6 +359,8 @@ type Replay struct {
 	streams map[eventlog.Stream]*replayed
 	// samples are the last ones of streams, not decoded yet.
 	samples map[eventlog.Stream]undecoded
+	// archived tell of streams that are open some of whose samples were moved to an archive.
+	archived map[eventlog.Stream]error
 }
 
 // replayed is what is known of a stream that is folded.
@@ -346,7 +382,7 @@ type undecoded struct {
 func NewReplay(codec central.Codec, damaged func(error)) *Replay {
 	return &Replay{
 		core: central.Central{Codec: codec}, damaged: damaged, network: network.New(),
-		streams: map[eventlog.Stream]*replayed{}, samples: map[eventlog.Stream]undecoded{},
+		streams: map[eventlog.Stream]*replayed{}, samples: map[eventlog.Stream]undecoded{}, archived: map[eventlog.Stream]error{},
 	}
 }
 
@@ -356,6 +392,10 @@ func (r *Replay) Network() *network.Network {
 		r.apply(sample)
 	}
 	clear(r.samples)
+	for _, err := range r.archived {
+		r.damaged(err)
+	}
+	clear(r.archived)
 	return r.network
 }
 
@@ -408,6 +448,7 @@ func (r *Replay) take(p undecoded) {
 	r.apply(p)
 	if p.Kind == eventlog.Closing && !s.broken {
 		delete(r.streams, p.Stream)
+		delete(r.archived, p.Stream) // the ticket says all
 	}
 }
 
@@ -438,6 +479,13 @@ func (r *Replay) passOver(c eventlog.Commit) {
 
 // Miss takes in that something of the log can't be read.
 func (r *Replay) Miss(d *eventlog.DamagedError) {
+	if archived, ok := errors.AsType[*eventlog.ArchivedError](d.Reason); ok {
+		s := r.streams[archived.Stream]
+		if s != nil && !s.broken && !s.passed && archived.From == s.version+1 {
+			s.version, r.archived[archived.Stream] = archived.To, d
+		}
+		return
+	}
 	if d.Stream == "" {
 		r.damaged(d)
 		return
@@ -469,6 +517,8 @@ type sessionReplay struct {
 	version eventlog.Version
 	sample  *undecoded
 	broken  bool
+	// archived tells of samples that were moved to an archive.
+	archived error
 }
 
 func newSessionReplay(id domain.SessionID) *sessionReplay {
@@ -492,6 +542,13 @@ func (s *sessionReplay) take(codec central.Codec, at domain.UnixMillis, p eventl
 		return err
 	}
 	return s.apply(codec, undecoded{p, at})
+}
+
+// pass goes over samples that were moved to an archive, as an error says.
+func (s *sessionReplay) pass(archived *eventlog.ArchivedError, err error) {
+	if archived.From == s.version+1 {
+		s.version, s.archived = archived.To, err
+	}
 }
 
 // flush folds the sample that is not decoded yet.
@@ -521,9 +578,13 @@ func (s *sessionReplay) apply(codec central.Codec, p undecoded) error {
 	return nil
 }
 
-// show is the session as it is shown, as far as it can be read.
+// show is the session as it is shown, as far as it can be read. Samples in an archive are
+// no error where the ticket says what they came to.
 func (s *sessionReplay) show(codec central.Codec) (network.Session, error) {
 	err := s.flush(codec)
+	if err == nil && s.Open() {
+		err = s.archived
+	}
 	return network.ShowSession(s.Session, s.version), err
 }
 

@@ -260,6 +260,54 @@ func TestWhatIsDamagedIsShownAsBefore(t *testing.T) {
 	}
 }
 
+func TestSamplesInAnArchiveAreMissedWhileTheSessionRan(t *testing.T) {
+	h, supplies := everyEnding(t)
+	id := supplies["finished"].Session
+	stream := central.SessionStream(id)
+	want, err := past(t, h, 0).Session(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, _ := find[session.MeterValueRecorded](h, stream, 1) // version 4, the second of three
+	at := h.commits[i].At
+	h.unreadable[eventlog.Position(i+1)] = &eventlog.DamagedError{
+		Where: "here", Position: eventlog.Position(i + 1), Stream: stream,
+		Reason: &eventlog.ArchivedError{Stream: stream, From: 4, To: 4, Archive: "2027-01.jsonl"},
+	}
+	for _, c := range []struct {
+		at     domain.UnixMillis
+		energy domain.MilliwattHours
+		said   int
+	}{{0, want.Energy, 0}, {at.Add(time.Second), 300_000, 1}, {at, 100_000, 1}} {
+		said := 0
+		p := audit.Past{Log: h, Codec: eventjson.Codec{}, At: c.at, Damaged: func(err error) {
+			if said++; !strings.Contains(err.Error(), "2027-01.jsonl") {
+				t.Errorf("it says %v", err)
+			}
+		}}
+		look := func(how string, got shown.Session, ok bool, err error) {
+			t.Helper()
+			if !ok || err != nil || got.Energy != c.energy || said != c.said || c.said == 0 && !reflect.DeepEqual(got, want) {
+				t.Errorf("%s, at %d: %v, %+v, said %d times", how, c.at, err, got, said)
+			}
+			said = 0
+		}
+		n, _, err := p.Network(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := n.Session(id)
+		look("of the whole", got, ok, err)
+		got, err = p.Session(t.Context(), id)
+		look("of its stream", got, true, err)
+		all, _, err := p.Driver(t.Context(), want.Driver)
+		look("of its driver", all[0], true, err)
+		if steps, err := p.WhySession(t.Context(), id); err != nil || said != 1 || steps[len(steps)-1].Version != eventlog.Version(len(steps)+min(len(steps)/4, 1)) {
+			t.Errorf("why, at %d: %v, said %d times, %d steps", c.at, err, said, len(steps))
+		}
+	}
+}
+
 // Of a part that is missing nobody knows when it was decided, unless a later one that is
 // there was decided before the instant.
 func TestAPartThatIsMissingMayBeOfThePast(t *testing.T) {

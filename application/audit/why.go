@@ -55,7 +55,12 @@ func (p Past) WhySession(ctx context.Context, id domain.SessionID) ([]Step, erro
 	w := &sessionSteps{accounting: accounting{Account: Account{Session: id}, state: session.New(id)}}
 	stream := central.SessionStream(id)
 	began := domain.UnixMillis(0)
-	for c, err := range p.Log.Read(ctx, stream, 1) {
+	for c, err := range p.stream(ctx, stream) {
+		if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok {
+			p.Damaged(err)
+			w.Version = archived.To
+			continue
+		}
 		if err == nil && !p.has(c) {
 			began = c.At
 			break
