@@ -19,6 +19,8 @@ import (
 type Difference struct {
 	Collection, ID string
 	Kind           DifferenceKind
+	// Behind tells of a DocumentDiffers that it says to be of an earlier version.
+	Behind bool
 	// Fields are what is different, in the order of the document; of a DocumentDiffers alone.
 	Fields []FieldDifference
 }

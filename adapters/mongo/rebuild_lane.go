@@ -243,7 +243,7 @@ func (r *rebuild) look(ctx context.Context, all []wanted, final bool) error {
 				r.found(Difference{Collection: w.collection, ID: w.id, Kind: DocumentNewer})
 			case r.DryRun && !final && r.doubt(w):
 			default:
-				wrong = append(wrong, mismatch{change, w.stream, there})
+				wrong = append(wrong, mismatch{change, w.stream, there, v})
 			}
 		}
 		if err := r.put(ctx, wrong); err != nil {
@@ -265,6 +265,7 @@ type mismatch struct {
 	stream eventlog.Stream
 	// there is what is stored; nil where nothing is.
 	there bson.Raw
+	is    verdict
 }
 
 // put stores documents of one collection instead of what is there, and tells of each.
@@ -294,7 +295,9 @@ func (r *rebuild) put(ctx context.Context, documents []mismatch) error {
 			}
 			r.found(Difference{Collection: d.collection, ID: d.id, Kind: DocumentMissing})
 		default:
-			r.found(Difference{Collection: d.collection, ID: d.id, Kind: DocumentDiffers, Fields: fieldDifferences("", d.body, d.there)})
+			r.found(Difference{
+				Collection: d.collection, ID: d.id, Kind: DocumentDiffers, Behind: d.is == older, Fields: fieldDifferences("", d.body, d.there),
+			})
 		}
 	}
 	return nil

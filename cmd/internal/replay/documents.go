@@ -39,6 +39,9 @@ func documentsSummary(c mongo.Rebuilt) string {
 	if len(c.Stale) > 0 {
 		text += fmt.Sprintf("; of %s nothing can be said, for the log is damaged", counted(staleDocuments(c), "stream"))
 	}
+	if c.Unsure > 0 {
+		text += fmt.Sprintf("; %d may be of what the log has lost", c.Unsure)
+	}
 	return text
 }
 
@@ -58,7 +61,7 @@ func rebuiltSummary(r mongo.Rebuilt, c Config) (lines []string) {
 	}
 	changed := fmt.Sprintf("MongoDB: %s as they were", counted(r.Same, "document"))
 	if r.Missing+r.Different > 0 {
-		changed += fmt.Sprintf("; %s %d that were missing, %d that said something else", would("written", c), r.Missing, r.Different)
+		changed += fmt.Sprintf("; %s %d that were missing, %d that were behind or said something else", would("written", c), r.Missing, r.Different)
 	}
 	if r.Orphaned > 0 {
 		changed += fmt.Sprintf("; %s %d of which the log knows nothing", would("removed", c), r.Orphaned)

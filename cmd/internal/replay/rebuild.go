@@ -76,8 +76,8 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 		most = findingsTold
 	}
 	o.Found = func(d mongo.Difference) {
-		if !c.DryRun && (d.Kind == mongo.DocumentMissing || d.Kind == mongo.DocumentNewer) {
-			return // many may be: they are counted
+		if !c.DryRun && (d.Kind == mongo.DocumentMissing || d.Kind == mongo.DocumentNewer || d.Behind) {
+			return // many may be, and nothing is wrong with them: they are counted
 		}
 		if told++; told <= most {
 			fmt.Fprintln(p.Stdout, documentText(d, c.DryRun))
