@@ -18,7 +18,8 @@ type Step struct {
 	At      domain.UnixMillis
 	Stream  eventlog.Stream
 	Version eventlog.Version
-	// Event is its name, Said what it says, in words.
+	// Event is its name, Said what it says, in words. Event is empty where samples were moved to
+	// an archive, as Said says; then there is neither time nor message.
 	Event, Said string
 	// Message is the record that its commit came of; that of a sample which has none is the
 	// sample's. Its Timestamp is when it arrived at the broker.
@@ -55,10 +56,11 @@ func (p Past) WhySession(ctx context.Context, id domain.SessionID) ([]Step, erro
 	w := &sessionSteps{accounting: accounting{Account: Account{Session: id}, state: session.New(id)}}
 	stream := central.SessionStream(id)
 	began := domain.UnixMillis(0)
+	var missed error
 	for c, err := range p.stream(ctx, stream) {
 		if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok {
-			p.Damaged(err)
-			w.Version = archived.To
+			w.steps = append(w.steps, Step{Stream: stream, Version: archived.From, Said: archived.Error()})
+			w.Version, missed = archived.To, err
 			continue
 		}
 		if err == nil && !p.has(c) {
@@ -88,6 +90,9 @@ func (p Past) WhySession(ctx context.Context, id domain.SessionID) ([]Step, erro
 		return nil, fmt.Errorf("%w: %s", ErrNoSession, id)
 	case w.sample != 0:
 		w.steps[w.sample-1].Holds = true
+	}
+	if missed != nil && w.state.Open() {
+		p.Damaged(missed)
 	}
 	return w.steps, p.whyEnded(ctx, w)
 }

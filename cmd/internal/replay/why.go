@@ -64,7 +64,7 @@ type step struct {
 	At      string           `json:"at"`
 	Stream  eventlog.Stream  `json:"stream"`
 	Version eventlog.Version `json:"version"`
-	Event   string           `json:"event"`
+	Event   string           `json:"event,omitzero"`
 	Said    string           `json:"said"`
 	Holds   bool             `json:"holds"`
 	// Rule is deadline or policy.
@@ -104,6 +104,10 @@ func (l *lookedBack) tellSteps(title string, steps []audit.Step, all bool) error
 }
 
 func tellStep(out io.Writer, s audit.Step) {
+	if s.Event == "" {
+		fmt.Fprintf(out, "%s\n", s.Said)
+		return
+	}
 	fmt.Fprintf(out, "%s  %d %s: %s\n", s.At, s.Version, s.Event, s.Said)
 	if s.Inside.Rule != "" {
 		fmt.Fprintf(out, "    %-8s  %s\n", s.Inside.Rule, s.Inside.Why)
