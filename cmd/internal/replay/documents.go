@@ -59,7 +59,7 @@ func rebuiltSummary(r mongo.Rebuilt, c Config) (lines []string) {
 	if r.Commits > 0 { // they are not counted for one document
 		replayed += " of " + counted(r.Commits, "commit")
 	}
-	changed := fmt.Sprintf("MongoDB: %s as they were", counted(r.Same, "document"))
+	changed := fmt.Sprintf("MongoDB: %s unchanged", counted(r.Same, "document"))
 	if r.Missing+r.Different > 0 {
 		changed += fmt.Sprintf("; %s %d that were missing, %d that were behind or said something else", would("written", c), r.Missing, r.Different)
 	}

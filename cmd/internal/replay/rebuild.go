@@ -44,7 +44,7 @@ func rebuild(ctx context.Context, p *program.Process, c Config, source *Source, 
 		return err
 	}
 	if rebuilt.Documents == 0 && c.Until != 0 && c.Only == "" && rebuilt.Commits == 0 {
-		return fmt.Errorf("%w until %s: it begins later", ErrNoLog, c.Until)
+		return fmt.Errorf("%w: nothing had happened by %s", ErrNoLog, c.Until)
 	}
 	for _, line := range rebuiltSummary(rebuilt, c) {
 		fmt.Fprintln(p.Stdout, line)
@@ -71,7 +71,7 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 		}
 		o.Behind = max(last.Add(-behind), 1)
 	}
-	told, most := 0, changesTold
+	told, most, lines := 0, changesTold, []string(nil)
 	if c.DryRun {
 		most = findingsTold
 	}
@@ -80,7 +80,7 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 			return // many may be, and nothing is wrong with them: they are counted
 		}
 		if told++; told <= most {
-			fmt.Fprintln(p.Stdout, documentText(d, c.DryRun))
+			lines = append(lines, documentText(d, c.DryRun)) // a bar would overwrite them
 		}
 	}
 	name, of := "replay", int64(end)
@@ -93,6 +93,9 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 	o.Progress = func(r mongo.Rebuilt) { step.came(int64(r.Commits)) }
 	rebuilt, err := documents.Rebuild(ctx, source, core.Decode, o)
 	step.end(err == nil)
+	for _, line := range slices.Sorted(slices.Values(lines)) {
+		fmt.Fprintln(p.Stdout, line)
+	}
 	if more := told - most; more > 0 {
 		fmt.Fprintf(p.Stdout, "... and %d more\n", more)
 	}

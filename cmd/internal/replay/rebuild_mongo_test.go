@@ -219,11 +219,11 @@ func TestTheSameEventsGiveTheSameDigestWhereverTheyAre(t *testing.T) {
 		}
 		printed := rebuilds(t, Config{Source: source, Mongo: mongo.Config{URI: uri}})
 		same(t, source, stored(t, db), want)
-		if all := fmt.Sprintf("MongoDB: 0 documents as they were; written %d that were missing, 0 that were behind or said something else\n", len(want)); !strings.Contains(printed, all) {
+		if all := fmt.Sprintf("MongoDB: 0 documents unchanged; written %d that were missing, 0 that were behind or said something else\n", len(want)); !strings.Contains(printed, all) {
 			t.Errorf("it prints\n%s\nwant %q", printed, all)
 		}
 		again := rebuilds(t, Config{Source: source, Mongo: mongo.Config{URI: uri}})
-		if !strings.Contains(again, fmt.Sprintf("MongoDB: %d documents as they were\n", len(want))) {
+		if !strings.Contains(again, fmt.Sprintf("MongoDB: %d documents unchanged\n", len(want))) {
 			t.Errorf("a second run prints\n%s", again)
 		}
 		for _, printed := range []string{dry, printed, again} {
@@ -266,7 +266,7 @@ func TestRebuildOfADamagedMongoDB(t *testing.T) {
 		"MongoDB, sessions " + id(1) + ": the document is missing\n",
 		"MongoDB, sessions S-66: the log knows nothing of it\n",
 		"MongoDB, drivers D-1: the document is missing\n",
-		"MongoDB: 28 documents as they were; it would have written 17 that were missing, 1 that were behind or said something else; it would have removed 3 of which the log knows nothing\n",
+		"MongoDB: 28 documents unchanged; it would have written 17 that were missing, 1 that were behind or said something else; it would have removed 3 of which the log knows nothing\n",
 	} {
 		if !strings.Contains(printed, line) {
 			t.Errorf("a dry run prints\n%s\nwant %q", printed, line)
@@ -278,7 +278,7 @@ func TestRebuildOfADamagedMongoDB(t *testing.T) {
 	for _, line := range []string{
 		"MongoDB, sessions " + id(0) + ": the document was not as the log has it\n  total_eur: the log has 0.105, MongoDB has 0.05\n",
 		"MongoDB, sessions S-66: the log knows nothing of it, and it is removed\n",
-		"MongoDB: 28 documents as they were; written 17 that were missing, 1 that were behind or said something else; removed 3 of which the log knows nothing\n",
+		"MongoDB: 28 documents unchanged; written 17 that were missing, 1 that were behind or said something else; removed 3 of which the log knows nothing\n",
 	} {
 		if !strings.Contains(printed, line) {
 			t.Errorf("a rebuild prints\n%s\nwant %q", printed, line)
@@ -306,7 +306,7 @@ func TestRebuildOfTheDocumentOfOneID(t *testing.T) {
 	printed := rebuilds(t, config)
 	wrong["sessions "+config.Only] = right["sessions "+config.Only]
 	same(t, "only a session", stored(t, db), wrong)
-	if !strings.Contains(printed, "MongoDB: 0 documents as they were; written 0 that were missing, 1 that were behind or said something else\n") {
+	if !strings.Contains(printed, "MongoDB: 0 documents unchanged; written 0 that were missing, 1 that were behind or said something else\n") {
 		t.Errorf("it prints\n%s", printed)
 	}
 	config.Only = "CP-404"
@@ -497,7 +497,7 @@ func TestRebuildWhileACentralWrites(t *testing.T) {
 	}
 	n.settles()
 	printed := rebuilds(t, Config{Source: n.uri, Mongo: mongo.Config{URI: n.uri}})
-	if !strings.Contains(printed, fmt.Sprintf("MongoDB: %d documents as they were\n", len(stored(t, n.db)))) {
+	if !strings.Contains(printed, fmt.Sprintf("MongoDB: %d documents unchanged\n", len(stored(t, n.db)))) {
 		t.Errorf("something was left to do: it prints\n%s", printed)
 	}
 }
