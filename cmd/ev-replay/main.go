@@ -83,7 +83,7 @@ type verify struct {
 func (v *verify) Run(ctx context.Context, p *program.Process) error {
 	outside, err := v.config(p)
 	if err == nil {
-		err = v.Check()
+		err = v.Check(v.Log)
 	}
 	if err != nil {
 		return err

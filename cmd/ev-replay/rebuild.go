@@ -23,7 +23,7 @@ type rebuild struct {
 
 // Run replays a log.
 func (r *rebuild) Run(ctx context.Context, p *program.Process) error {
-	if err := r.Check(); err != nil {
+	if err := r.Check(r.Log); err != nil {
 		return err
 	}
 	if r.URI.Reveal() == "" && r.Export == "" {
