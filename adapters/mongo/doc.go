@@ -6,7 +6,8 @@
 //
 // # The log
 //
-// A commit is one document of the collection events, and nothing ever changes it:
+// A commit is one document of the collection events, and nothing ever changes it but that
+// samples of old sessions are moved to an archive (archive.go):
 //
 //	_id        the commit's id (UUID)
 //	position   its place among all commits (int64, unique)

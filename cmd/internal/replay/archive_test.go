@@ -388,3 +388,41 @@ func TestWhatCanNotBeArchived(t *testing.T) {
 		t.Errorf("of a log that is in use it says %v", err)
 	}
 }
+
+// What an archived session leaves in the log, and takes in the archive for each hour, in bytes,
+// as docs/figures.md says it.
+const (
+	leftOfASession = 6_000
+	hourInArchive  = 420_000
+)
+
+func TestWhatAnArchivedSessionCosts(t *testing.T) {
+	const points, seconds = 100, 300
+	log := memory.NewLog()
+	n := audittest.New(t, log, eventjson.Codec{})
+	supplying(n, points, seconds, true)
+	folder, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
+	stored := open(t, folder)
+	if err := fill(t.Context(), stored, log.All(t.Context(), 1), func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := stored.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archivedTo(t, folder, dir, n.Now.Add(60*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	segments, err := filepath.Glob(filepath.Join(folder, "*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := int64(0)
+	for _, name := range segments {
+		left += sizeOf(t, name)
+	}
+	left, packed := left/points, sizeOf(t, dir)*3_600/(points*seconds)
+	t.Logf("an archived session leaves %d bytes in the log, and takes %d in the archive for each hour", left, packed)
+	if left > leftOfASession*11/10 || packed > hourInArchive*11/10 {
+		t.Error("docs/figures.md says something else")
+	}
+}

@@ -66,11 +66,11 @@ func export(ctx context.Context, log eventlog.Log, network uuid.UUID, name strin
 	if name == "-" {
 		return writeLines(ctx, log, network, out, wrote)
 	}
-	part, device := name+".part", false
+	part, device, mode := name+".part", false, os.O_RDWR|os.O_CREATE|os.O_TRUNC
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // a pipe, /dev/null
-		part, device = name, true
+		part, device, mode = name, true, os.O_WRONLY
 	}
-	file, err := os.Create(part)
+	file, err := os.OpenFile(part, mode, 0o666)
 	if err != nil {
 		return trailer, fmt.Errorf("export the event log: %w", err)
 	}
