@@ -266,12 +266,12 @@ func TestBadTCPClientsDelayNobody(t *testing.T) {
 		}
 	}
 	for say, want := range map[string]string{
-		"HELLO CP-001":                            "OK\n", // the end of file ends a line
-		"HELLO CP-001\r\n":                        "OK\n",
-		"HELLO \n":                                "DENIED say HELLO and the id of a charging point\n",
-		"GET / HTTP/1.1\r\n":                      "DENIED say HELLO and the id of a charging point\n",
-		"\xff\xfe\n":                              "DENIED say HELLO and the id of a charging point\n",
-		"HELLO " + strings.Repeat("x", 1000):      "DENIED a line is at most 256 bytes\n",
+		"HELLO CP-001":                       "OK\n", // the end of file ends a line
+		"HELLO CP-001\r\n":                   "OK\n",
+		"HELLO \n":                           "DENIED say HELLO and the id of a charging point\n",
+		"GET / HTTP/1.1\r\n":                 "DENIED say HELLO and the id of a charging point\n",
+		"\xff\xfe\n":                         "DENIED say HELLO and the id of a charging point\n",
+		"HELLO " + strings.Repeat("x", 1000): "DENIED a line is at most 256 bytes\n",
 		"HELLO " + strings.Repeat("x", 65) + "\n": "DENIED say HELLO and the id of a charging point\n",
 	} {
 		if answer := w.say(c.port, say); answer != want {
