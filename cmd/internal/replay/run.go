@@ -31,8 +31,8 @@ type Config struct {
 	Export string
 }
 
-// ErrIncomplete tells that what could be replayed was, and that something could not.
-var ErrIncomplete = errors.New("not everything could be replayed")
+// ErrIncomplete tells that what could be done was, and that something could not.
+var ErrIncomplete = errors.New("not everything could be done")
 
 // ErrInterrupted tells that a command was stopped before its end.
 var ErrInterrupted = errors.New("stopped before the end; run it again to go on")
