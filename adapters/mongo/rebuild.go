@@ -35,6 +35,9 @@ type RebuildOptions struct {
 	// Behind is from when on MongoDB may know more than the log: what it has of this time or
 	// later stays, where the log has less of it, or nothing. 0: it can't.
 	Behind domain.UnixMillis
+	// Ahead is from when on a document that says to be of this time or later is not believed: it
+	// has not come yet. 0: any is.
+	Ahead domain.UnixMillis
 	// Copy tells that the log, a copy of another, may lack what came lately: drivers of which it
 	// knows nothing stay, for their documents don't say when they were made. Where Behind
 	// is 0 it does not count.

@@ -256,7 +256,12 @@ func (r *rebuild) look(ctx context.Context, all []wanted, final bool) error {
 // isNewer tells whether a document that claims more than the log has may be right.
 func (r *rebuild) isNewer(there bson.Raw, f *fold) bool {
 	at, ok := there.Lookup("updated_at").DateTimeOK()
-	return ok && r.Behind != 0 && at >= int64(max(r.Behind, f.updatedAt()))
+	return ok && at >= int64(f.updatedAt()) && r.mayLack(domain.UnixMillis(at))
+}
+
+// mayLack tells whether the log may have nothing of an instant that MongoDB knows of.
+func (r *rebuild) mayLack(at domain.UnixMillis) bool {
+	return r.Behind != 0 && at >= r.Behind && (r.Ahead == 0 || at < r.Ahead)
 }
 
 // mismatch is a document that is not as the log has it.

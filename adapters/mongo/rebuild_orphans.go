@@ -166,7 +166,7 @@ func (r *rebuild) secondLook(ctx context.Context, s *strangers) error {
 		case one.known:
 		case one.damaged || !r.sure(one):
 			r.count(&r.counts.Unsure, 1)
-		case r.Behind != 0 && one.at >= r.Behind:
+		case r.mayLack(one.at):
 			r.found(Difference{Collection: one.collection, ID: one.id, Kind: DocumentNewer})
 		default:
 			gone[one.collection] = append(gone[one.collection], one.there)

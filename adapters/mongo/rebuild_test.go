@@ -496,6 +496,11 @@ func TestRebuildOfAnOldLog(t *testing.T) {
 			f.documents = rebuiltFrom(t, old).documents
 			f.change(pointsCollection, "CP-1", edit(t, edit(t, f.documents[pointsCollection]["CP-1"], "version", int64(99)), "updated_at", bson.DateTime(begin-1)))
 		}, RebuildOptions{Behind: end}, 0, 0, true},
+		"a time that has not come yet": {func(f *fakeShelves) {
+			f.documents = rebuiltFrom(t, old).documents
+			f.change(pointsCollection, "CP-1", edit(t, edit(t, f.documents[pointsCollection]["CP-1"], "version", int64(99)), "updated_at", bson.DateTime(end+7_200_000)))
+			f.change(sessionsCollection, "S-66", edit(t, f.documents[sessionsCollection][string(s.ID())], "updated_at", bson.DateTime(end+7_200_000)))
+		}, RebuildOptions{Behind: end, Ahead: end + 7_200_000}, 0, 0, true},
 		"orphans from before": {func(f *fakeShelves) {
 			f.documents = rebuiltFrom(t, old).documents
 			f.change(sessionsCollection, "S-66", edit(t, f.documents[sessionsCollection][string(s.ID())], "updated_at", bson.DateTime(end-1)))

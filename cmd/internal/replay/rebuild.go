@@ -19,9 +19,12 @@ import (
 )
 
 const (
-	// behind is how long before its end a log may lack something that MongoDB has: commits
-	// of several lanes, or Centrals, are not stored in the order of their times.
+	// behind is how long before its end a copy of a log may lack something that MongoDB has:
+	// commits of several lanes, or Centrals, are not stored in the order of their times. A folder
+	// that nobody else has open lacks nothing of that time.
 	behind = time.Minute
+	// ahead is how much later than now, and than the log's end, a document is not believed to be.
+	ahead = 24 * time.Hour
 	// endCommits is how many commits are looked at for the time of a log's end.
 	endCommits = 1_000
 	// changesTold is how many documents that were changed are printed; the others are counted.
@@ -59,6 +62,10 @@ func rebuild(ctx context.Context, p *program.Process, c Config, source *Source, 
 	if len(reasons) > 0 {
 		return fmt.Errorf("%w: %s; the log above says which", ErrIncomplete, strings.Join(reasons, ", "))
 	}
+	if rebuilt.Newer > 0 && !isCopy(c.Source) {
+		return fmt.Errorf("%w: %s newer than the log, as after a backup was brought back: if this log is the newest there is, delete them in MongoDB and run this again",
+			ErrIncomplete, are(rebuilt.Newer))
+	}
 	return nil
 }
 
@@ -69,7 +76,11 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 		if err != nil {
 			return mongo.Rebuilt{}, err
 		}
-		o.Behind = max(last.Add(-behind), 1)
+		o.Behind = last + 1
+		if o.Copy {
+			o.Behind = max(last.Add(-behind), 1)
+		}
+		o.Ahead = max(last, domain.At(time.Now())).Add(ahead)
 	}
 	told, most, lines := 0, changesTold, []string(nil)
 	if c.DryRun {

@@ -396,6 +396,33 @@ func TestRebuildOfAnOldExport(t *testing.T) {
 	same(t, "one that was lost", stored(t, db), now)
 }
 
+// Of a folder that nobody else has open nothing is newer, but what is of another time.
+func TestRebuildMendsWhatOnlySaysToBeNewer(t *testing.T) {
+	log := lived(t, 500)
+	all := times(t, log)
+	end := all[len(all)-1]
+	uri, db := withDatabase(t)
+	c := Config{Source: embedded(t, log), Mongo: mongo.Config{URI: uri, Logger: quiet}}
+	rebuilds(t, c)
+	want := stored(t, db)
+	claim := func(at domain.UnixMillis) {
+		t.Helper()
+		_, err := db.Collection("sessions").UpdateMany(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{
+			{Key: "version", Value: int64(9_000)}, {Key: "updated_at", Value: bson.DateTime(at)}, {Key: "total_eur", Value: 0.0},
+		}}})
+		must(t, err)
+	}
+	for _, at := range []domain.UnixMillis{end, end.Add(48 * time.Hour)} {
+		claim(at)
+		rebuilds(t, c)
+		same(t, "of a time that is known, or has not come", stored(t, db), want)
+	}
+	claim(end.Add(time.Hour))
+	if printed, err := run(t, "", func(p *program.Process) error { return Run(t.Context(), p, c) }); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "delete them in MongoDB") {
+		t.Errorf("it says %v, and prints\n%s", err, printed)
+	}
+}
+
 // told tells two of what a turn has stored: the network that lives, and the projections.
 type told struct {
 	history   *audittest.History
