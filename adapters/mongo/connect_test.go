@@ -319,6 +319,31 @@ func TestDatabasesHaveOneIDEach(t *testing.T) {
 	}
 }
 
+// Its events would be another network's, and every checkpoint of somebody else.
+func TestEventsWithoutTheirNetworksIDAreNoNewNetwork(t *testing.T) {
+	server(t)
+	uri := database(t)
+	s := connect(t, uri)
+	b := eventlogtest.NewBuilder("ev.health")
+	if err := s.Log().Append(t.Context(), b.Commit(b.Cause(), eventlogtest.Lifecycle("point-1", `1`))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.meta.Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Connect(t.Context(), Config{URI: uri, Logger: slog.New(slog.DiscardHandler)})
+	if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "put it back") {
+		t.Fatalf("%v, want ErrSchema", err)
+	}
+	id := s.NetworkID()
+	if _, err := s.meta.InsertOne(t.Context(), bson.D{{Key: "_id", Value: "network"}, {Key: "value", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: id[:]}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := connect(t, uri).NetworkID(); got != id {
+		t.Errorf("network %s, want %s", got, id)
+	}
+}
+
 func TestADatabaseThatIsNotAsItShouldBe(t *testing.T) {
 	server(t)
 	meta := func(id string, value any) func(*testing.T, *mongo.Database) {

@@ -124,6 +124,9 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.index(ctx); err != nil {
 		return err
 	}
+	if err := s.lostNetwork(ctx); err != nil {
+		return err
+	}
 	made := s.imported
 	if made == uuid.Nil {
 		if made, err = uuid.NewRandom(); err != nil {
@@ -135,6 +138,26 @@ func (s *Store) migrate(ctx context.Context) error {
 		return s.explain(err)
 	}
 	return s.identify(network)
+}
+
+// lostNetwork is ErrSchema where there are events and the id of their network is gone: with
+// another one they would be another network's.
+func (s *Store) lostNetwork(ctx context.Context) error {
+	_, err := noted[bson.Binary](ctx, s, "network")
+	if !errors.Is(err, mongo.ErrNoDocuments) {
+		return s.explain(err)
+	}
+	if err = s.events.FindOne(ctx, bson.D{}).Err(); errors.Is(err, mongo.ErrNoDocuments) {
+		return nil
+	}
+	if err == nil { // somebody else may have made it meanwhile, before the first event
+		_, err = noted[bson.Binary](ctx, s, "network")
+	}
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return fmt.Errorf("%w: %s: there are events, but the id of their network is gone: put it back with db.%s.insertOne({_id: \"network\", value: UUID(\"…\")}); the name of the key in network.pub begins with it, and each export names it",
+			ErrSchema, s.place, metaCollection)
+	}
+	return s.explain(err)
 }
 
 // inspect looks whether there is anything to read.
@@ -189,6 +212,9 @@ func (s *Store) index(ctx context.Context) error {
 		}
 		n := slices.IndexFunc(specifications, func(s specification) bool { return s.on(i) })
 		if n < 0 {
+			if s.network != uuid.Nil { // it was there when this program began
+				s.logger.Warn("an index of MongoDB is gone; it is made again", "index", i)
+			}
 			if err := s.build(ctx, i); err != nil {
 				return err
 			}

@@ -20,9 +20,6 @@ const fileSuffix = "_FILE"
 // NAME_FILE: a file of one line, the secret.
 type Secret struct{ text string }
 
-// NewSecret is a secret of a text.
-func NewSecret(text string) Secret { return Secret{text} }
-
 // Reveal is the secret itself, "" where none was given.
 func (s Secret) Reveal() string { return s.text }
 

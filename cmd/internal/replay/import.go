@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"evcharging/adapters/bbolt"
+	"evcharging/adapters/eventjson"
 	"evcharging/adapters/mongo"
 	"evcharging/application/audit"
 	"evcharging/application/eventlog"
@@ -31,13 +33,15 @@ type ImportConfig struct {
 var (
 	// ErrOtherNetwork tells of a log that is of another network than what is imported.
 	ErrOtherNetwork = errors.New("it is the log of another network: import into a folder or a database that has none yet")
+	// ErrDamagedTarget tells that something of the log that is added to is gone, or was changed.
+	ErrDamagedTarget = errors.New("the log is damaged: import into a new folder or database instead (ev-replay verify says what can be had back of this one)")
 	// ErrNoTarget tells of a name that nothing can be imported into.
 	ErrNoTarget = errors.New("a log is imported into a folder or a mongodb:// URI; ev-replay export writes files")
 )
 
 // Import adds to a log what it does not have yet of another. What is imported is read whole
-// before, and compared with what is there: where the two contradict, nothing is stored
-// (audit.ContradictionError, audit.GapError, ErrOtherNetwork). It may be stopped at any time,
+// before, and compared with what is there, which is verified: where the two contradict, nothing is stored
+// (audit.ContradictionError, audit.GapError, ErrOtherNetwork, ErrDamagedTarget). It may be stopped at any time,
 // and run again to go on.
 func Import(ctx context.Context, p *program.Process, c ImportConfig) error {
 	if err := importable(c.Log); err != nil {
@@ -116,6 +120,9 @@ func take(ctx context.Context, p *program.Process, source *Source, to *target) e
 	}
 	there := uint64(0)
 	if has > 0 {
+		if err := whole(ctx, p, to, has); err != nil {
+			return fmt.Errorf("nothing was imported: %w", err)
+		}
 		step := begin(p.Stderr, "compare", int64(end))
 		there, err = audit.Agree(ctx, source, to, step.took)
 		step.end(err == nil)
@@ -130,6 +137,27 @@ func take(ctx context.Context, p *program.Process, source *Source, to *target) e
 		return fmt.Errorf("import: %w", err)
 	}
 	return sayImported(p.Stdout, uint64(step.done.Load()), there)
+}
+
+// whole is ErrDamagedTarget where something is wrong with a log: its ends would stand for what
+// it does not have.
+func whole(ctx context.Context, p *program.Process, log audit.Log, end eventlog.Position) error {
+	count, first := 0, audit.Finding{}
+	step := begin(p.Stderr, "verify", int64(end))
+	_, err := audit.Verify(ctx, log, eventjson.Codec{}, func(f audit.Finding) {
+		gone := func(reason error) bool { return errors.Is(f.Reason, reason) }
+		if !slices.ContainsFunc([]error{eventlog.ErrDamaged, audit.ErrHash, audit.ErrChain, audit.ErrMissing, audit.ErrRepeated}, gone) {
+			return // what is said there is no matter of what follows what
+		}
+		if count++; count == 1 {
+			first = f
+		}
+	}, func(sofar audit.Verified) { step.came(int64(sofar.Commits)) })
+	step.end(err == nil)
+	if err == nil && count > 0 {
+		err = fmt.Errorf("%w; %s, the first: %s", ErrDamagedTarget, counted(count, "finding"), first)
+	}
+	return err
 }
 
 func sayImported(out io.Writer, commits, there uint64) error {

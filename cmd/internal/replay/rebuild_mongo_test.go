@@ -423,6 +423,26 @@ func TestRebuildMendsWhatOnlySaysToBeNewer(t *testing.T) {
 	}
 }
 
+// What is gone in the middle of a stream is no matter of its end, so it is looked for.
+func TestNothingIsImportedIntoADamagedLog(t *testing.T) {
+	log := lived(t, 500)
+	uri, db := withDatabase(t)
+	inMongo(t, uri, log)
+	for _, position := range []int{40, 100} {
+		must(t, db.Collection("events").FindOneAndDelete(t.Context(), bson.D{{Key: "position", Value: position}}).Err())
+	}
+	before, err := db.Collection("events").CountDocuments(t.Context(), bson.D{})
+	must(t, err)
+	_, err = run(t, "", func(p *program.Process) error {
+		return Import(t.Context(), p, ImportConfig{Source: lineFile(t, log), Log: uri, Mongo: mongo.Config{Logger: quiet}})
+	})
+	after, countErr := db.Collection("events").CountDocuments(t.Context(), bson.D{})
+	must(t, countErr)
+	if !errors.Is(err, ErrDamagedTarget) || after != before {
+		t.Errorf("it says %v, and stores %d commits", err, after-before)
+	}
+}
+
 // told tells two of what a turn has stored: the network that lives, and the projections.
 type told struct {
 	history   *audittest.History
