@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/uuid"
@@ -66,6 +67,10 @@ func export(ctx context.Context, log eventlog.Log, network uuid.UUID, name strin
 	if name == "-" {
 		return writeLines(ctx, log, network, out, wrote)
 	}
+	packs := packed(name)
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target // a link stays one
+	}
 	part, device, mode := name+".part", false, os.O_RDWR|os.O_CREATE|os.O_TRUNC
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // a pipe, /dev/null
 		part, device, mode = name, true, os.O_WRONLY
@@ -74,7 +79,7 @@ func export(ctx context.Context, log eventlog.Log, network uuid.UUID, name strin
 	if err != nil {
 		return trailer, fmt.Errorf("export the event log: %w", err)
 	}
-	if packed(name) {
+	if packs {
 		pack := gzip.NewWriter(file)
 		trailer, err = writeLines(ctx, log, network, pack, wrote)
 		err = errors.Join(err, pack.Close())

@@ -40,3 +40,23 @@ func TestAnExportIntoAPipe(t *testing.T) {
 		t.Errorf("in the place of the pipe is %v, %v", info.Mode(), err)
 	}
 }
+
+func TestAnExportThroughALinkLeavesIt(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "2026.jsonl"), filepath.Join(dir, "latest.jsonl")
+	if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := export(t.Context(), memory.NewLog(), known, link, nil, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(text), `{"format"`) {
+		t.Errorf("the file has %q, %v", text, err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("in the place of the link is %v, %v", info.Mode(), err)
+	}
+}
