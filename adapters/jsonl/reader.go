@@ -56,6 +56,8 @@ func (e *UnreadError) Error() string { return e.Reason }
 type Reader struct {
 	lines  *bufio.Reader
 	number int
+	// came is how many bytes were read; begins and ends are where the last line does.
+	came, begins, ends int64
 	// first is what Header has read already.
 	first *firstLine
 	// header is nil where there is none. begun tells that a line was taken, closed that the
@@ -82,6 +84,10 @@ func NewReader(from io.Reader) *Reader {
 
 // Line is the number of the line that Next has read last, from 1.
 func (r *Reader) Line() int { return r.number }
+
+// Span is where the line that Next has read last begins and ends among the bytes of all, its line
+// feed included.
+func (r *Reader) Span() (begins, ends int64) { return r.begins, r.ends }
 
 // Header gives the header. ok is false where there is none, or none that can be read: Next
 // tells of that. It is called before Next.
@@ -230,6 +236,7 @@ func (r *Reader) line() (text []byte, err error) {
 	}
 	if err == nil {
 		r.number++
+		r.begins, r.ends = r.ends, r.came
 	}
 	return text, err
 }
@@ -242,6 +249,7 @@ func (r *Reader) read() (text []byte, err error) {
 	}
 	for {
 		piece, err := r.lines.ReadSlice('\n')
+		r.came += int64(len(piece))
 		if len(text) <= MaxLine {
 			text = append(text, piece...)
 		}

@@ -1,14 +1,17 @@
 package replay
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"evcharging/adapters/jsonl"
@@ -57,11 +60,20 @@ func (u *unpacking) Close() error { return u.file.Close() }
 // goroutines.
 type lineLog struct {
 	name string
-	file *os.File
+	file linesFile
 	// copied tells that the file is a copy, failed why it is not all of it.
 	copied bool
 	failed error
 	lines  *jsonl.Reader
+	// places are nil until a stream is read.
+	places *places
+}
+
+// linesFile is a file of lines: an *os.File.
+type linesFile interface {
+	io.ReadSeekCloser
+	io.ReaderAt
+	Name() string
 }
 
 // openLines opens lines: those of from, where it is not nil, else of a file. Of what can't be
@@ -82,13 +94,13 @@ func openLines(ctx context.Context, name string, from io.Reader) (*lineLog, erro
 	} else {
 		from = input(ctx, from)
 	}
-	var err error
-	l.copied = true
-	if l.file, err = os.CreateTemp("", "ev-replay-"); err != nil {
+	kept, err := os.CreateTemp("", "ev-replay-")
+	if err != nil {
 		return nil, fmt.Errorf("make a temporary file: %w", err)
 	}
+	l.file, l.copied = kept, true
 	source := &noting{Reader: from}
-	if _, err = io.Copy(l.file, source); err != nil && (source.err == nil || ctx.Err() != nil) {
+	if _, err = io.Copy(kept, source); err != nil && (source.err == nil || ctx.Err() != nil) {
 		return nil, errors.Join(fmt.Errorf("keep a copy of %s: %w", name, err), l.Close())
 	}
 	l.failed = source.err
@@ -141,44 +153,87 @@ func (l *lineLog) All(ctx context.Context, from eventlog.Position) iter.Seq2[eve
 	}
 }
 
-// Read is audit.Log's. It goes through all lines.
+// Read is audit.Log's. The first goes through all lines, to know whose they are; any reads those of
+// the stream alone.
 func (l *lineLog) Read(ctx context.Context, stream eventlog.Stream, from eventlog.Version) iter.Seq2[eventlog.Commit, error] {
 	return func(yield func(eventlog.Commit, error) bool) {
-		file, err := os.Open(l.file.Name())
-		if err != nil {
-			yield(eventlog.Commit{}, err)
-			return
+		if l.places == nil {
+			places, err := l.index(ctx)
+			if err != nil {
+				yield(eventlog.Commit{}, err)
+				return
+			}
+			l.places = places
 		}
-		defer file.Close()
-		all := &lineLog{name: l.name, file: file}
-		for at := eventlog.Position(1); at != 0; {
-			next := eventlog.Position(0)
-			for c, err := range all.All(ctx, at) {
-				var damage *eventlog.DamagedError
-				if errors.As(err, &damage) {
-					if damage.Stream == stream && !yield(eventlog.Commit{}, err) {
-						return
-					}
-					next = damage.Position + 1
-					break
-				}
-				if err != nil {
-					yield(eventlog.Commit{}, err)
+		for at := range l.places.of(stream) {
+			if ctx.Err() != nil {
+				yield(eventlog.Commit{}, ctx.Err())
+				return
+			}
+			if at.damage != nil {
+				if at.damage.Stream == stream && !yield(eventlog.Commit{}, at.damage) {
 					return
 				}
-				for _, p := range c.Parts {
-					if p.Stream == stream && p.Last() >= from {
-						only := c.Commit
-						only.Parts = []eventlog.Part{p}
-						if !yield(only, nil) {
-							return
-						}
+				continue
+			}
+			commit, err := l.commitAt(at)
+			if err != nil {
+				yield(eventlog.Commit{}, err)
+				return
+			}
+			for _, p := range commit.Parts {
+				if p.Stream == stream && p.Last() >= from {
+					only := commit
+					only.Parts = []eventlog.Part{p}
+					if !yield(only, nil) {
+						return
 					}
 				}
 			}
-			at = next
 		}
 	}
+}
+
+// commitAt reads a line that could be read before.
+func (l *lineLog) commitAt(at place) (eventlog.Commit, error) {
+	text := make([]byte, at.length)
+	if _, err := l.file.ReadAt(text, at.offset); err != nil {
+		return eventlog.Commit{}, fmt.Errorf("read %s once more: %w", l.name, err)
+	}
+	c, err := jsonl.Decode(bytes.TrimSpace(text))
+	if err != nil {
+		return eventlog.Commit{}, fmt.Errorf("read %s once more: %w", l.name, err)
+	}
+	return c.Commit, nil
+}
+
+// index goes through all lines, and leaves a pass that is under way where it is.
+func (l *lineLog) index(ctx context.Context) (*places, error) {
+	all := &lineLog{name: l.name, lines: l.reader(io.NewSectionReader(l.file, 0, math.MaxInt64))}
+	found := newPlaces()
+	for at := eventlog.Position(1); at != 0; {
+		next := eventlog.Position(0)
+		for c, err := range all.All(ctx, at) {
+			if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
+				if damage.Stream != "" {
+					found.add(damage.Stream, place{damage: damage})
+				}
+				next = damage.Position + 1
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			begins, ends := all.lines.Span()
+			for i, p := range c.Parts {
+				if !slices.ContainsFunc(c.Parts[:i], func(q eventlog.Part) bool { return q.Stream == p.Stream }) {
+					found.add(p.Stream, place{offset: begins, length: ends - begins})
+				}
+			}
+		}
+		at = next
+	}
+	return found, nil
 }
 
 // seek goes to a line.
@@ -187,9 +242,7 @@ func (l *lineLog) seek(to eventlog.Position) error {
 		if _, err := l.file.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		if l.lines = jsonl.NewReader(l.file); l.failed != nil {
-			l.lines = jsonl.NewReader(io.MultiReader(l.file, broken{l.failed}))
-		}
+		l.lines = l.reader(l.file)
 	}
 	for l.next() < to {
 		if _, err := l.lines.Next(); errors.Is(err, io.EOF) {
@@ -197,6 +250,14 @@ func (l *lineLog) seek(to eventlog.Position) error {
 		}
 	}
 	return nil
+}
+
+// reader reads the lines of the file, and says behind them why they are not all.
+func (l *lineLog) reader(file io.Reader) *jsonl.Reader {
+	if l.failed != nil {
+		file = io.MultiReader(file, broken{l.failed})
+	}
+	return jsonl.NewReader(file)
 }
 
 // next is the number of the line that is read next.
