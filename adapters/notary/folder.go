@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,6 +121,27 @@ func (f *Folder) Covered() Covered { return f.covered }
 // Last is the last record as it was written; nil where there is none.
 func (f *Folder) Last() []byte { return f.last }
 
+// Records are the records of all checkpoints, as audit.Records reads them; none where there is no
+// file. It may be called as often as one likes.
+func (f *Folder) Records() iter.Seq2[audit.Record, error] {
+	return func(yield func(audit.Record, error) bool) {
+		file, err := os.Open(filepath.Join(f.dir, CheckpointsName))
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err != nil {
+			yield(audit.Record{}, err)
+			return
+		}
+		defer file.Close()
+		for record, err := range audit.Records(file) {
+			if !yield(record, err) {
+				return
+			}
+		}
+	}
+}
+
 // Unpublished are the records, as they were written, of the checkpoints that Published was not called for,
 // in their order.
 func (f *Folder) Unpublished() (all [][]byte, err error) {
@@ -129,12 +151,7 @@ func (f *Folder) Unpublished() (all [][]byte, err error) {
 	case f.published + 1:
 		return [][]byte{f.last}, nil
 	}
-	file, err := os.Open(filepath.Join(f.dir, CheckpointsName))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	for record, err := range audit.Records(file) {
+	for record, err := range f.Records() {
 		if errors.Is(err, audit.ErrRecord) {
 			continue
 		}

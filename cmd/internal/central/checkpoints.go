@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
+	"evcharging/adapters/eventjson"
 	"evcharging/adapters/notary"
 	"evcharging/application/audit"
 	"evcharging/application/eventlog"
@@ -28,7 +31,7 @@ const (
 )
 
 // errOtherLog tells of a log that is not the one of the last checkpoint.
-var errOtherLog = errors.New("the event log does not go on where the last checkpoint was: it was rolled back or exchanged; look at it with ev-replay verify, and where it is right as it is, begin anew in another folder with --checkpoints")
+var errOtherLog = errors.New("the event log does not go on where the last checkpoint was, and not all of it is as it was signed: it was rolled back or exchanged; look at it with ev-replay verify, and where it is right as it is, begin anew in another folder with --checkpoints")
 
 // errUnkept tells that a checkpoint may be in its folder, or not: no other may have its
 // number before that is looked up.
@@ -39,6 +42,7 @@ type signer struct {
 	log     eventlog.Log
 	network uuid.UUID
 	folder  *notary.Folder
+	logger  *slog.Logger
 	// shared tells that a commit may come before others that were there already.
 	shared bool
 
@@ -47,6 +51,8 @@ type signer struct {
 	reached reached
 	before  eventlog.Position
 	listed  map[eventlog.Stream]eventlog.Version
+	// refused is why the log does not have all that was signed, once that was looked at.
+	refused error
 }
 
 // reached is a commit of a log.
@@ -55,9 +61,9 @@ type reached struct {
 	commit   uuid.UUID
 }
 
-func newSigner(log eventlog.Log, network uuid.UUID, folder *notary.Folder, shared bool) *signer {
+func newSigner(log eventlog.Log, network uuid.UUID, folder *notary.Folder, shared bool, logger *slog.Logger) *signer {
 	covered := folder.Covered()
-	s := &signer{log: log, network: network, folder: folder, shared: shared, reached: reached{covered.Position, covered.Commit}}
+	s := &signer{log: log, network: network, folder: folder, logger: logger, shared: shared, reached: reached{covered.Position, covered.Commit}}
 	s.before = max(covered.Position, lateCommits) - lateCommits
 	return s
 }
@@ -65,14 +71,18 @@ func newSigner(log eventlog.Log, network uuid.UUID, folder *notary.Folder, share
 // sign takes in what the log has by now and signs it, in one checkpoint, or in several where
 // it is a lot. errOtherLog where the log is another; other errors are the log's or the folder's.
 func (s *signer) sign(ctx context.Context, at domain.UnixMillis) error {
-	if err := s.same(ctx); err != nil {
+	same, err := s.same(ctx)
+	if err == nil && !same {
+		err = s.exchanged(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	from, listed := s.reached.position, map[eventlog.Stream]eventlog.Version{}
+	kept, listed := s.reached, map[eventlog.Stream]eventlog.Version{}
+	from, before := kept.position, kept.position
 	if s.shared {
 		from = s.before
 	}
-	s.before = s.reached.position
 	changes := &audit.Changes{}
 	for next := from + 1; next != 0; {
 		begun := next
@@ -84,6 +94,7 @@ func (s *signer) sign(ctx context.Context, at domain.UnixMillis) error {
 				break
 			}
 			if err != nil {
+				s.reached = kept // what was taken in since is in no checkpoint
 				return fmt.Errorf("read the event log: %w", err)
 			}
 			s.take(changes, c, listed)
@@ -93,13 +104,13 @@ func (s *signer) sign(ctx context.Context, at domain.UnixMillis) error {
 			if err := s.append(changes, at); err != nil {
 				return err
 			}
-			changes = &audit.Changes{}
+			changes, kept = &audit.Changes{}, s.reached
 		}
 	}
 	if err := s.append(changes, at); err != nil {
 		return err
 	}
-	s.listed = listed
+	s.before, s.listed = before, listed
 	return nil
 }
 
@@ -126,24 +137,75 @@ func (s *signer) append(changes *audit.Changes, at domain.UnixMillis) error {
 	return nil
 }
 
-// same is errOtherLog where the log does not have the commit that was reached.
-func (s *signer) same(ctx context.Context) error {
+// same tells whether the log has the commit that was reached where it was.
+func (s *signer) same(ctx context.Context) (bool, error) {
 	if s.reached.position == 0 {
-		return nil
+		return true, nil
 	}
 	for c, err := range s.log.All(ctx, s.reached.position) {
 		if errors.Is(err, eventlog.ErrDamaged) {
-			return nil // it is there
+			return true, nil // it is there
 		}
 		if err != nil {
-			return fmt.Errorf("read the event log: %w", err)
+			return false, fmt.Errorf("read the event log: %w", err)
 		}
-		if c.Position == s.reached.position && c.ID == s.reached.commit {
-			return nil
-		}
-		break
+		return c.Position == s.reached.position && c.ID == s.reached.commit, nil
 	}
-	return errOtherLog
+	return false, ctx.Err()
+}
+
+// exchanged looks at a log that has another commit there, or none: one that was brought back from
+// an export has its commits at other positions. Where it has all that was signed, what is newer
+// is signed from its begin on; else it is errOtherLog.
+func (s *signer) exchanged(ctx context.Context) error {
+	if s.refused != nil {
+		return s.refused
+	}
+	keys, err := notary.ParseKeys(s.folder.Key().Public())
+	if err != nil {
+		return err
+	}
+	checkpoints := audit.Checkpoints{
+		Name:    "the folder of checkpoints",
+		Records: func(context.Context) iter.Seq2[audit.Record, error] { return s.folder.Records() },
+	}
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	_, _, err = audit.VerifyAgainst(looking, s.log, eventjson.Codec{}, keys, []audit.Checkpoints{checkpoints}, func(f audit.Finding) {
+		if s.refused == nil && !ofContent(f.Reason) {
+			s.refused = fmt.Errorf("%w (%s)", errOtherLog, f)
+			stop() // one is enough
+		}
+	}, nil)
+	if s.refused != nil {
+		return s.refused
+	}
+	if err != nil {
+		return fmt.Errorf("hold the event log against the checkpoints: %w", err)
+	}
+	signed := map[eventlog.Stream]eventlog.Version{}
+	for record, err := range s.folder.Records() {
+		if errors.Is(err, audit.ErrRecord) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the checkpoints: %w", err)
+		}
+		if _, _, err := keys.Open(record.Note); err != nil {
+			continue
+		}
+		for _, h := range record.Heads {
+			signed[h.Stream] = max(signed[h.Stream], h.Version)
+		}
+	}
+	s.logger.Info("the event log has its commits at other positions than at the last checkpoint, and all that was signed: what is newer is signed")
+	s.reached, s.before, s.listed = reached{}, 0, signed
+	return nil
+}
+
+// ofContent tells of a finding that it is about what a part says: it may have been signed so.
+func ofContent(reason error) bool {
+	return errors.Is(reason, audit.ErrTicket) || errors.Is(reason, audit.ErrUnreadable) || errors.Is(reason, audit.ErrCommit)
 }
 
 // signed is when the last checkpoint was signed, for the metrics; nil where none are.
@@ -186,7 +248,7 @@ func (n *Node) checkpoint(ctx context.Context, s **signer) error {
 		if err != nil {
 			return err
 		}
-		*s = newSigner(n.store, n.store.network, folder, n.store.shared != nil)
+		*s = newSigner(n.store, n.store.network, folder, n.store.shared != nil, n.logger)
 		n.logger.Info("checkpoints of the event log are signed once a minute", "folder", n.config.Checkpoints, "key", folder.Key().Public())
 	}
 	if err := (*s).sign(ctx, now()); errors.Is(err, errUnkept) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +40,11 @@ type pastLog struct {
 	eventlog.Log
 	end  eventlog.Position
 	late map[eventlog.Position]bool
+	// away is the position from which on the store does not answer; 0: it always does.
+	away eventlog.Position
 }
+
+var errAway = errors.New("the store does not answer")
 
 func (l *pastLog) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
 	return func(yield func(eventlog.Positioned, error) bool) {
@@ -47,8 +52,30 @@ func (l *pastLog) All(ctx context.Context, from eventlog.Position) iter.Seq2[eve
 			if err == nil && c.Position > l.end {
 				return
 			}
+			if l.away != 0 && c.Position >= l.away {
+				yield(eventlog.Positioned{}, errAway)
+				return
+			}
 			if !l.late[c.Position] && !yield(c, err) {
 				return
+			}
+		}
+	}
+}
+
+func (l *pastLog) Read(ctx context.Context, stream eventlog.Stream, from eventlog.Version) iter.Seq2[eventlog.Commit, error] {
+	return func(yield func(eventlog.Commit, error) bool) {
+		for c, err := range l.All(ctx, 1) {
+			if err != nil {
+				yield(eventlog.Commit{}, err)
+				return
+			}
+			for _, p := range c.Parts {
+				only := c.Commit
+				only.Parts = []eventlog.Part{p}
+				if p.Stream == stream && p.Last() >= from && !yield(only, nil) {
+					return
+				}
 			}
 		}
 	}
@@ -77,7 +104,7 @@ func (s *signing) start(shared bool) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.signer = newSigner(s.log, ofTests, folder, shared)
+	s.signer = newSigner(s.log, ofTests, folder, shared, slog.New(slog.DiscardHandler))
 	s.t.Cleanup(func() { _ = folder.Close() })
 }
 
@@ -246,13 +273,135 @@ func TestALogThatIsAnotherIsNotSigned(t *testing.T) {
 		"empty": func() eventlog.Log { return memory.NewLog() },
 	} {
 		number := s.folder.Chain().Last.Number
-		signer := newSigner(log(), ofTests, s.folder, false)
+		signer := newSigner(log(), ofTests, s.folder, false, slog.New(slog.DiscardHandler))
 		if err := signer.sign(t.Context(), s.at); !errors.Is(err, errOtherLog) {
 			t.Errorf("%s: it says %v", name, err)
 		}
 		if s.folder.Chain().Last.Number != number {
 			t.Errorf("%s: it is signed", name)
 		}
+	}
+}
+
+// broughtBack is a log that has commits of another in another order, each stream's in its own.
+func broughtBack(t *testing.T, from eventlog.Log, wanted func(eventlog.Positioned) bool) *pastLog {
+	t.Helper()
+	var commits []eventlog.Commit
+	for c, err := range from.All(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wanted(c) {
+			commits = append(commits, c.Commit)
+		}
+	}
+	to := memory.NewLog()
+	for len(commits) > 0 {
+		before, next := map[eventlog.Stream]bool{}, 0
+		for i, c := range commits {
+			if !slices.ContainsFunc(c.Parts, func(p eventlog.Part) bool { return before[p.Stream] }) {
+				next = i // the last that does not follow one that is still to come
+			}
+			for _, p := range c.Parts {
+				before[p.Stream] = true
+			}
+		}
+		if err := to.Append(t.Context(), commits[next]); err != nil {
+			t.Fatal(err)
+		}
+		commits = slices.Delete(commits, next, next+1)
+	}
+	end, err := to.End(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pastLog{Log: to, end: end}
+}
+
+// A log that was brought back from an export has all that was signed, at other positions.
+func TestALogThatWasRestoredIsSigned(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared %t", shared), func(t *testing.T) {
+			s := newSigning(t, shared)
+			end := s.end()
+			for at := eventlog.Position(3); at < end-20; at += 9 {
+				s.goOn(at)
+			}
+			reached := s.reached
+			s.log = broughtBack(t, s.log.Log, func(eventlog.Positioned) bool { return true })
+			for c, err := range s.log.All(t.Context(), reached.position) {
+				if err != nil || c.ID == reached.commit {
+					t.Fatal("the commit is where it was", err)
+				}
+				break
+			}
+			s.start(shared)
+			s.goOn(end)
+			s.verify()
+			for head, times := range s.heads() {
+				if times != 1 {
+					t.Errorf("it is listed %d times: %s", times, head)
+				}
+			}
+			s.start(shared)
+			s.goOn(end)
+			s.verify()
+		})
+	}
+}
+
+func TestALogThatWasRestoredWithoutSomethingIsNotSigned(t *testing.T) {
+	s := newSigning(t, false)
+	end := s.end()
+	s.goOn(end)
+	number := s.folder.Chain().Last.Number
+	commits := map[eventlog.Position]bool{}
+	for c, err := range s.log.All(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		commits[c.Position] = true
+	}
+	tried := 0
+	for lost := range commits {
+		// Without a commit, and all that follows it in its streams, the log is whole in itself.
+		gone := map[eventlog.Stream]bool{}
+		log := broughtBack(t, s.log.Log, func(c eventlog.Positioned) bool {
+			is := c.Position == lost || slices.ContainsFunc(c.Parts, func(p eventlog.Part) bool { return gone[p.Stream] })
+			for _, p := range c.Parts {
+				gone[p.Stream] = gone[p.Stream] || is
+			}
+			return !is
+		})
+		signer := newSigner(log, ofTests, s.folder, false, slog.New(slog.DiscardHandler))
+		for range 2 {
+			if err := signer.sign(t.Context(), s.at); !errors.Is(err, errOtherLog) {
+				t.Fatalf("without commit %d it says %v", lost, err)
+			}
+		}
+		tried++
+	}
+	if s.folder.Chain().Last.Number != number || tried != len(commits) || tried == 0 {
+		t.Errorf("it is signed, or none of %d was tried", tried)
+	}
+}
+
+// What was read before the store ceased to answer is listed once it does.
+func TestWhatWasReadBeforeTheStoreFailedIsListed(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared %t", shared), func(t *testing.T) {
+			s := newSigning(t, shared)
+			end := s.end()
+			s.goOn(5)
+			for s.log.end, s.log.away = end, 10; s.log.away < end; s.log.away += 7 {
+				if err := s.sign(t.Context(), s.at); !errors.Is(err, errAway) {
+					t.Fatal(err)
+				}
+			}
+			s.log.away = 0
+			s.goOn(end)
+			s.verify()
+		})
 	}
 }
 
@@ -327,7 +476,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer folder.Close()
-			s := newSigner(log, ofTests, folder, false)
+			s := newSigner(log, ofTests, folder, false, slog.New(slog.DiscardHandler))
 			if err := s.sign(b.Context(), 1); err != nil {
 				b.Fatal(err)
 			}
