@@ -31,8 +31,11 @@ type CorrectionsConfig struct {
 // Corrections prints the revisions of tickets that were decided in a period, a line each,
 // in the order in which the log has them; for people, how many there are and what they come
 // to as well. ErrIncomplete where part of the log can't be read: which, is printed to the
-// process's Stderr.
+// process's Stderr. ErrPeriod where the period ends before it begins.
 func Corrections(ctx context.Context, p *program.Process, c CorrectionsConfig) error {
+	if err := checkPeriod(c.From, c.To); err != nil {
+		return err
+	}
 	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return listCorrections(ctx, p, c, source) })
 }
 

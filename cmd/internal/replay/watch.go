@@ -34,8 +34,8 @@ var ErrNothingToWatch = errors.New("there is nothing to watch")
 // speed, until somebody quits; otherwise each of the panel's messages is a line, at its time,
 // until the end. The end of ctx ends either, which is no error.
 func Watch(ctx context.Context, p *program.Process, c WatchConfig) error {
-	if c.To != 0 && c.To <= c.At {
-		return program.UsageError(errors.New("--to is later than --from"))
+	if err := checkPeriod(c.At, c.To); err != nil {
+		return err
 	}
 	return lookBack(ctx, p, c.PastConfig, func(l *lookedBack) error {
 		player, err := l.cue(ctx, c)

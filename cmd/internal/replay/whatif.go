@@ -43,8 +43,11 @@ var ErrPrices = errors.New("a line of prices is: a point's id, or * for all othe
 
 // WhatIf prints what the sessions of a period would have come to under other prices: in all,
 // by point and by driver. It writes nothing. ErrIncomplete where part of the log can't be read:
-// which, is printed to the process's Stderr.
+// which, is printed to the process's Stderr. ErrPeriod where the period ends before it begins.
 func WhatIf(ctx context.Context, p *program.Process, c WhatIfConfig) error {
+	if err := checkPeriod(c.From, c.To); err != nil {
+		return err
+	}
 	file, err := os.Open(c.Prices)
 	if err != nil {
 		return program.UsageError(fmt.Errorf("read the prices: %w", err))
