@@ -89,6 +89,9 @@ func (l *Log) Append(ctx context.Context, commit eventlog.Commit) error {
 	if err := commit.Check(); err != nil {
 		return err
 	}
+	if l.options.reading {
+		return errReading
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -78,7 +78,11 @@ type removal struct {
 
 // view reads a segment that nobody writes to.
 func view(path string, each func(at eventlog.Position, value []byte) error) error {
-	db, err := openFile(path, bolt.Options{ReadOnly: true, NoStatistics: true})
+	err := checkPages(path)
+	var db *bolt.DB
+	if err == nil {
+		db, err = openFile(path, bolt.Options{ReadOnly: true, NoStatistics: true})
+	}
 	if err != nil {
 		return blame(err, filepath.Base(path), 0, "")
 	}

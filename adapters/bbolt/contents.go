@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -39,6 +41,12 @@ type contents struct {
 	// newest is the greatest time of a commit in them.
 	newest domain.UnixMillis
 	last   eventlog.Position
+
+	// salvaged has, for each segment that is broken, the file that is read in its place, in the
+	// temporary folder aside. One at a time is salvaged.
+	salvaged  map[eventlog.Position]string
+	aside     string
+	salvaging sync.Mutex
 }
 
 // segment is a file of commits. tail and db are nil once it has an index.
@@ -46,6 +54,10 @@ type segment struct {
 	first eventlog.Position
 	tail  *tail
 	db    *bolt.DB
+	// Of one that is broken and has no index: end is its last position, open the one from which
+	// on it isn't known whether there was anything, 0 where that is known.
+	salvaged  bool
+	end, open eventlog.Position
 }
 
 // offsets tells which offsets of a partition are causes in a segment.
@@ -65,8 +77,9 @@ func load(dir string, o Options) (*contents, error) {
 	}
 	c := &contents{
 		dir: dir, options: o,
-		handles: &handles{limit: openFiles},
-		causes:  map[partition][]offsets{},
+		handles:  &handles{limit: openFiles},
+		causes:   map[partition][]offsets{},
+		salvaged: map[eventlog.Position]string{},
 	}
 	if err := c.fill(segments, indices); err != nil {
 		return nil, errors.Join(err, c.close())
@@ -89,6 +102,9 @@ func (c *contents) fill(segments, indices []eventlog.Position) error {
 	}
 	c.forget()
 	segments = slices.DeleteFunc(segments, func(first eventlog.Position) bool { return first <= c.last })
+	if c.options.reading && (len(segments) == 0 || segments[0] != c.last+1) {
+		segments = slices.Insert(segments, 0, c.last+1) // and nothing of it can be had back
+	}
 	if len(segments) == 0 {
 		return damaged(segmentName(c.last+1), errors.New("the segment is missing"))
 	}
@@ -96,15 +112,15 @@ func (c *contents) fill(segments, indices []eventlog.Position) error {
 		if first != c.last+1 {
 			return damaged(segmentName(c.last+1), errors.New("the segment is missing, or one before it is cut off"))
 		}
-		s, err := c.openSegment(first)
-		if err != nil {
-			return err
-		}
-		c.segments = append(c.segments, s)
-		if err := c.scan(s); err != nil {
-			return err
-		}
+		until := eventlog.Position(0)
 		if i < len(segments)-1 {
+			until = segments[i+1]
+		}
+		if err := c.take(first, until); err != nil {
+			return err
+		}
+		// No index is made of what was salvaged, nor of what comes behind that.
+		if s := c.segments[len(c.segments)-1]; until != 0 && len(c.salvaged) == 0 {
 			if err := c.index(s); err != nil {
 				return err
 			}
@@ -113,11 +129,55 @@ func (c *contents) fill(segments, indices []eventlog.Position) error {
 	return nil
 }
 
+// take opens and scans a segment that has no index. until is where the next begins, 0 where
+// there is none. One that is broken is salvaged by whoever only reads.
+func (c *contents) take(first, until eventlog.Position) error {
+	var before map[eventlog.Stream]state
+	if c.options.reading {
+		before = maps.Clone(c.streams)
+	}
+	err := notFound(checkPages(filepath.Join(c.dir, segmentName(first))))
+	if err == nil {
+		var s *segment
+		if s, err = c.openSegment(first); err != nil {
+			return err
+		}
+		c.segments = append(c.segments, s)
+		err = c.scan(s)
+		if err == nil && c.options.reading && until != 0 && s.tail.last != until-1 {
+			err = fmt.Errorf("%w: it is cut off behind position %d", errBroken, s.tail.last)
+		}
+		if err != nil && c.options.reading {
+			c.segments = c.segments[:len(c.segments)-1]
+			err = errors.Join(err, s.db.Close())
+		}
+	}
+	if err == nil || !c.options.reading || !errors.Is(err, errBroken) {
+		return blame(err, segmentName(first), 0, "")
+	}
+	s, err := c.openBroken(first, until, err)
+	if err != nil {
+		return err
+	}
+	c.streams, c.segments = before, append(c.segments, s)
+	return c.scan(s)
+}
+
+// notFound makes of a file that is not there one that is broken.
+func notFound(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errBroken, err)
+	}
+	return err
+}
+
 // openDirectory opens the directory and gives what is in it. Where it, or any index, is
 // missing or broken, it begins a new one, and all indices with it.
 func (c *contents) openDirectory(indices []eventlog.Position) (summaries []summary, err error) {
 	path := filepath.Join(c.dir, directoryName)
-	c.directory, err = openFile(path, bolt.Options{NoStatistics: true})
+	if err = checkPages(path); err == nil {
+		c.directory, err = openFile(path, bolt.Options{NoStatistics: true})
+	}
 	if err == nil {
 		summaries, c.streams, err = readDirectory(c.directory)
 		for _, s := range summaries {
@@ -193,5 +253,9 @@ func (c *contents) close() error {
 	if c.directory != nil {
 		errs = append(errs, c.directory.Close())
 	}
-	return errors.Join(append(errs, c.handles.close())...)
+	errs = append(errs, c.handles.close())
+	if c.aside != "" {
+		errs = append(errs, os.RemoveAll(c.aside))
+	}
+	return errors.Join(errs...)
 }

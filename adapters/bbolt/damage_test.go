@@ -201,8 +201,11 @@ func TestALostPartIsSeenByTheOneAfterIt(t *testing.T) {
 	sixth := encode(commits[5])
 	spoil(t, filepath.Join(dir, segmentName(1)), string(sixth[:recordPrefix-3])) // its length
 
-	log := open(t, dir, Options{})
-	_, err := log.Rehydrate(t.Context(), victim)
+	// nothing may be written: it could be the end of any stream
+	_, err := Open(dir, quiet(Options{}))
+	wantDamage(t, "Open", err, segmentName(1), 6, "")
+	log := openToRead(t, dir, Options{})
+	_, err = log.Rehydrate(t.Context(), victim)
 	wantDamage(t, "Rehydrate", err, segmentName(1), 8, victim)
 	if _, err := log.Rehydrate(t.Context(), sound); err != nil {
 		t.Errorf("the sound stream: %v", err)

@@ -40,8 +40,16 @@
 // A crash at any moment leaves nothing that was acknowledged undone, and is healed at the
 // next start. After a write or a sync that failed, nothing is written to the same files
 // again: appending fails, and once a second the log copies the files in doubt, syncs the
-// copies, reads from them what is stored, and goes on. Damage (a checksum or a hash that
-// is wrong, a page that makes no sense) is eventlog.ErrDamaged for the streams that it
-// concerns; only where the pages of the newest segment make no sense does the log refuse
-// to open, for then it isn't known where the streams end.
+// copies, reads from them what is stored, and goes on.
+//
+// Damage (a checksum or a hash that is wrong, a page that makes no sense) is
+// eventlog.ErrDamaged for the streams that it concerns. Where the pages of a segment make no
+// sense, what can be had back of it is read from a copy in a temporary folder: every record
+// that is in any page, with the checksum and the hashes of its own. A segment with an index
+// may be broken so, and the log goes on: the index knows where its streams end. A segment
+// without one, the newest above all, may not: a stream whose end is lost can't be told from
+// one that is whole, and would be continued at a version that was there. Then Open refuses,
+// having changed no segment, and OpenToRead reads what there is. bbolt has no checksum of its
+// pages: that nothing of such a segment is missing is told by its pages' elements, each in
+// its place, and by each page being in use once, or free.
 package bbolt

@@ -47,7 +47,7 @@ func (c *contents) fetch(name eventlog.Stream, positions []eventlog.Position) (f
 			if value == nil {
 				// It is in the next segment, or lost.
 				if len(found) == 0 {
-					return fmt.Errorf("%w: the position is missing", errBroken)
+					return c.missing(position)
 				}
 				return nil
 			}
@@ -67,7 +67,8 @@ func (c *contents) sequence(from, end eventlog.Position) (found []stored, err er
 	err = c.view(from, "", func(first eventlog.Position, commits *bolt.Bucket) error {
 		found = nil
 		if from == first {
-			prefetch(filepath.Join(c.dir, segmentName(first)))
+			path, _ := c.path(first)
+			prefetch(path)
 		}
 		size, position := 0, from
 		cursor := commits.Cursor()
@@ -81,7 +82,7 @@ func (c *contents) sequence(from, end eventlog.Position) (found []stored, err er
 			if position > end || size > chunkBytes || len(found) == chunkCommits {
 				return nil
 			}
-			if string(key) != string(positionKey(position)) {
+			if string(key) != string(positionKey(position)) || value == nil { // or is said to be a bucket
 				break
 			}
 			next := position + max(movedPositions(value), 1)
@@ -90,7 +91,7 @@ func (c *contents) sequence(from, end eventlog.Position) (found []stored, err er
 			position = next
 		}
 		if len(found) == 0 {
-			return fmt.Errorf("%w: the position is missing", errBroken)
+			return c.missing(from)
 		}
 		return nil
 	})
@@ -140,7 +141,8 @@ func (c *contents) leave(last eventlog.Position) {
 	left := s != next && s.db == nil
 	c.mu.RUnlock()
 	if left {
-		c.handles.drop(filepath.Join(c.dir, segmentName(s.first)))
+		path, _ := c.path(s.first)
+		c.handles.drop(path)
 	}
 }
 
@@ -184,7 +186,12 @@ func (c *contents) view(at eventlog.Position, name eventlog.Stream, read func(fi
 		inBucket := func(tx *bolt.Tx) error { return read(s.first, tx.Bucket(commitsBucket)) }
 		var err error
 		if db == nil {
-			err = c.handles.view(filepath.Join(c.dir, segmentName(s.first)), inBucket)
+			path, salvaged := c.path(s.first)
+			err = c.handles.view(path, inBucket)
+			if !salvaged && errors.Is(err, errBroken) && c.salvageIndexed(s.first, err) {
+				c.handles.drop(path)
+				continue
+			}
 		} else {
 			err = guard(func() error { return db.View(inBucket) })
 		}
@@ -226,7 +233,7 @@ func blame(err error, where string, at eventlog.Position, name eventlog.Stream) 
 	switch {
 	case errors.As(err, &already):
 		return err
-	case errors.Is(err, errBroken), errors.Is(err, errSeal), errors.Is(err, errRecord), errors.Is(err, fs.ErrNotExist),
+	case errors.Is(err, errBroken), errors.Is(err, errTail), errors.Is(err, errSeal), errors.Is(err, errRecord), errors.Is(err, fs.ErrNotExist),
 		errors.As(err, &hash), errors.As(err, &archived):
 	default:
 		return err

@@ -22,6 +22,8 @@ const (
 	lockWait = time.Nanosecond
 	// growth is how much a file grows at once; each time costs a sync.
 	growth = 4 << 20
+	// leastFile is less than any file has: two pages that say where it begins.
+	leastFile = 2 * 4096
 )
 
 // errBroken tells that a file is not what bbolt wrote.
@@ -47,6 +49,9 @@ func openFile(path string, options bolt.Options) (db *bolt.DB, err error) {
 	}
 	if info.Size() == 0 {
 		return nil, fmt.Errorf("%w: it is empty", errBroken) // bbolt would make a new one of it
+	}
+	if info.Size() < leastFile {
+		return nil, fmt.Errorf("%w: it is cut off", errBroken)
 	}
 	options.Timeout = lockWait
 	err = guard(func() error {

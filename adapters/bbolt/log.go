@@ -3,6 +3,7 @@ package bbolt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"os"
@@ -35,6 +36,9 @@ type Options struct {
 	// Network is the id of the network that a new log gets, for one that is imported; a new
 	// one where it is uuid.Nil.
 	Network uuid.UUID
+
+	// reading is chosen by OpenToRead.
+	reading bool
 
 	// What tests choose.
 	segmentSize int64
@@ -78,10 +82,22 @@ type Log struct {
 
 var _ eventlog.Log = (*Log)(nil)
 
+// errReading is a fault of whoever opened a log to read it.
+var errReading = errors.New("the event log was opened to be read")
+
+// OpenToRead opens the log in a folder, as Open does, to read it alone: Append fails. Where
+// segments are broken, it gives what can be had back of them, and ErrDamaged for the rest;
+// it changes no segment.
+func OpenToRead(dir string, options Options) (*Log, error) {
+	options.reading = true
+	return Open(dir, options)
+}
+
 // Open opens the log in a folder, and makes folder and log where there are none. It heals
 // what a crash has left. It returns ErrInUse where another process has the folder,
 // ErrNewer where a newer program wrote it, eventlog.ErrDamaged where it can't be told any
-// more where its streams end, or the file system's error. Whoever opens it closes it.
+// more where its streams end (then OpenToRead gives what can be had back), or the file
+// system's error. Whoever opens it closes it.
 func Open(dir string, options Options) (*Log, error) {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
@@ -122,7 +138,7 @@ func (l *Log) load() (c *contents, err error) {
 	}
 	l.network = network
 	doubtful, err := suspected(l.dir)
-	if err == nil && doubtful {
+	if err == nil && doubtful && !l.options.reading {
 		var segments []eventlog.Position
 		if segments, _, err = list(l.dir); err == nil {
 			err = secure(l.dir, segments[max(0, len(segments)-1):], l.options.at)
@@ -131,7 +147,14 @@ func (l *Log) load() (c *contents, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return load(l.dir, l.options)
+	c, err = load(l.dir, l.options)
+	var damage *eventlog.DamagedError
+	if errors.As(err, &damage) {
+		damage.Reason = fmt.Errorf("%w. It is not known any more where its streams end, so nothing is written to it, and no segment was changed: "+
+			"`ev-replay verify --log %s` says what can be had back; to go on, bring the folder back from a copy, or import an export of it into a new folder",
+			damage.Reason, l.dir)
+	}
+	return c, err
 }
 
 // NetworkID is the id of the network whose log this is. It was made with the log and

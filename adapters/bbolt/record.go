@@ -65,6 +65,9 @@ type record struct {
 	// moved is how many positions the record stands for whose commits were moved to an
 	// archive; 0 where it is a commit. Its parts are ranges then.
 	moved eventlog.Position
+	// certain tells that the parts' streams are all of the commit's, also where something else
+	// of it is not as it was written.
+	certain bool
 }
 
 type recordPart struct {
@@ -118,7 +121,7 @@ func encode(c eventlog.Commit) []byte {
 // decode reads the header of a record into r, whose memory it uses again. Where it
 // fails, r.parts are those that looked right: a guess at the streams that are concerned.
 func (r *record) decode(value []byte) error {
-	r.parts, r.moved = r.parts[:0], 0
+	r.parts, r.moved, r.certain = r.parts[:0], 0, false
 	if len(value) < recordPrefix {
 		return fmt.Errorf("%w: it has %d bytes", errRecord, len(value))
 	}
@@ -162,13 +165,26 @@ func (r *record) decode(value []byte) error {
 		}
 		r.parts = append(r.parts, p)
 	}
+	entire := !header.short && len(header.rest) == 0 && parts > 0 && parts <= eventlog.MaxParts
+	r.certain = entire && (intact || len(bodies.rest) == 0 && r.hashed())
 	switch {
 	case !intact:
 		return fmt.Errorf("%w: its header's checksum is wrong", errRecord)
-	case header.short || len(header.rest) > 0 || len(bodies.rest) > 0 || parts == 0 || parts > eventlog.MaxParts:
+	case !entire || len(bodies.rest) > 0:
 		return fmt.Errorf("%w: it is not whole", errRecord)
 	}
 	return nil
+}
+
+// hashed tells whether the hash of each part is that of its content: so is its stream's name.
+func (r *record) hashed() bool {
+	for _, p := range r.parts {
+		part := eventlog.Part{Stream: eventlog.Stream(p.stream), Version: p.version, Prev: eventlog.Hash(p.prev), Body: p.body}
+		if part.Sum() != eventlog.Hash(p.hash) {
+			return false
+		}
+	}
+	return true
 }
 
 // decodeMoved reads the rest of a header that stands for what was moved. Of one that is not

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -13,17 +12,28 @@ import (
 
 // scan reads the headers of a segment's commits, and takes note of them.
 func (c *contents) scan(s *segment) error {
-	prefetch(filepath.Join(c.dir, segmentName(s.first)))
+	path, _ := c.path(s.first)
+	prefetch(path)
 	var r record
 	topics := map[string]string{}
 	err := guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			cursor := tx.Bucket(commitsBucket).Cursor()
 			for key, value := cursor.First(); key != nil; key, value = cursor.Next() {
+				if s.salvaged && len(key) == 8 {
+					s.tail.last = max(s.tail.last, eventlog.Position(binary.BigEndian.Uint64(key))-1) // those between are lost
+				}
 				if len(key) != 8 || eventlog.Position(binary.BigEndian.Uint64(key)) != s.tail.last+1 {
 					return fmt.Errorf("%w: key %x does not follow position %d", errBroken, key, s.tail.last)
 				}
 				decodeErr := r.decode(value)
+				if decodeErr != nil && !r.certain && !c.options.reading {
+					// A stream that has lost its end would be continued at a version that was there.
+					return &eventlog.DamagedError{
+						Where: segmentName(s.first), Position: s.tail.last + 1,
+						Reason: fmt.Errorf("%w, and of which streams it is can't be told", decodeErr),
+					}
+				}
 				if decodeErr != nil {
 					r.at, r.cause, r.topic, r.moved = 0, eventlog.Cause{}, nil, 0
 				}
@@ -68,6 +78,7 @@ func (c *contents) scan(s *segment) error {
 			return nil
 		})
 	})
+	s.tail.last = max(s.tail.last, s.end)
 	c.last = s.tail.last
 	if errors.Is(err, errBroken) {
 		return &eventlog.DamagedError{Where: segmentName(s.first), Position: s.tail.last + 1, Reason: err}

@@ -128,7 +128,7 @@ func openFolder(dir string, logger *slog.Logger) (*Source, error) {
 	case !there: // opening it would make one
 		return nil, fmt.Errorf("%w in the folder %s", ErrNoLog, dir)
 	}
-	log, err := bbolt.Open(dir, bbolt.Options{Logger: logger})
+	log, err := bbolt.OpenToRead(dir, bbolt.Options{Logger: logger})
 	if errors.Is(err, bbolt.ErrInUse) {
 		return nil, fmt.Errorf("%w; a running Central's log is read through its pages, --log http://127.0.0.1:7080", err)
 	}
