@@ -51,5 +51,6 @@
 // one that is whole, and would be continued at a version that was there. Then Open refuses,
 // having changed no segment, and OpenToRead reads what there is. bbolt has no checksum of its
 // pages: that nothing of such a segment is missing is told by its pages' elements, each in
-// its place, and by each page being in use once, or free.
+// its place, and by each page being in use once, or free. Of its two meta pages both have to be
+// right: what they say lies in one sector, which a disk writes whole, so a crash tears none.
 package bbolt
