@@ -20,6 +20,8 @@ var (
 	errGap = errors.New("a part of the stream is lost")
 	// errChain tells that a part was changed and given a new hash.
 	errChain = errors.New("it was made to follow another part than the one before it")
+	// errMissing tells that a position is not where it should be.
+	errMissing = fmt.Errorf("%w: the position is missing", errBroken)
 )
 
 // stored is a record as it was found.
@@ -47,7 +49,7 @@ func (c *contents) fetch(name eventlog.Stream, positions []eventlog.Position) (f
 			if value == nil {
 				// It is in the next segment, or lost.
 				if len(found) == 0 {
-					return c.missing(position)
+					return errMissing
 				}
 				return nil
 			}
@@ -67,8 +69,7 @@ func (c *contents) sequence(from, end eventlog.Position) (found []stored, err er
 	err = c.view(from, "", func(first eventlog.Position, commits *bolt.Bucket) error {
 		found = nil
 		if from == first {
-			path, _ := c.path(first)
-			prefetch(path)
+			prefetch(commits.Tx().DB().Path())
 		}
 		size, position := 0, from
 		cursor := commits.Cursor()
@@ -91,7 +92,7 @@ func (c *contents) sequence(from, end eventlog.Position) (found []stored, err er
 			position = next
 		}
 		if len(found) == 0 {
-			return c.missing(from)
+			return errMissing
 		}
 		return nil
 	})
@@ -176,7 +177,8 @@ func (c *contents) whole(position eventlog.Position) (eventlog.Commit, error) {
 	return c.decode(&record{}, found[0], "")
 }
 
-// view reads the segment that holds a position. first is that of the segment.
+// view reads the segment that holds a position. first is that of the segment. read takes no
+// lock: while index waits for it, to close the file, it holds mu.
 func (c *contents) view(at eventlog.Position, name eventlog.Stream, read func(first eventlog.Position, commits *bolt.Bucket) error) error {
 	for {
 		c.mu.RLock()
@@ -197,6 +199,9 @@ func (c *contents) view(at eventlog.Position, name eventlog.Stream, read func(fi
 		}
 		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) && db != nil && c.indexed(s) {
 			continue // it got its index meanwhile
+		}
+		if errors.Is(err, errMissing) && s.open == at {
+			err = errTail
 		}
 		return blame(err, segmentName(s.first), at, name)
 	}

@@ -278,13 +278,3 @@ func (c *contents) openBroken(first, until eventlog.Position, reason error) (*se
 	}
 	return s, nil
 }
-
-// missing says that a position is not where it should be.
-func (c *contents) missing(at eventlog.Position) error {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.segment(at).open == at {
-		return errTail
-	}
-	return fmt.Errorf("%w: the position is missing", errBroken)
-}
