@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"evcharging/adapters/durable"
 	"evcharging/application/eventlog"
 )
 
@@ -54,7 +55,7 @@ func Archive(ctx context.Context, dir string, o Options, moved map[eventlog.Stre
 			if err := os.Remove(filepath.Join(dir, directoryName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return removed, err
 			}
-			if err := syncFolder(dir); err != nil {
+			if err := durable.SyncFolder(dir); err != nil {
 				return removed, err
 			}
 			if err := o.at("removed " + directoryName); err != nil {

@@ -14,6 +14,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"evcharging/adapters/durable"
 )
 
 const (
@@ -96,7 +98,7 @@ func settle(path string, at crashPoint) error {
 	if err := at("named " + filepath.Base(path)); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return durable.SyncFolder(filepath.Dir(path))
 }
 
 // writeFile makes a file that is there whole and durably, or not at all.

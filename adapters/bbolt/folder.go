@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
 
+	"evcharging/adapters/durable"
 	"evcharging/application/eventlog"
 )
 
@@ -53,18 +54,11 @@ func lockFolder(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	held, err := lockFile(f)
-	if held {
+	lock, err := durable.Take(filepath.Join(dir, lockName), 0)
+	if errors.Is(err, durable.ErrHeld) {
 		err = fmt.Errorf("%s: %w", dir, ErrInUse)
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return lock, err
 }
 
 // readManifest gives the network's id; ok is false in a folder that has no log yet.
@@ -119,7 +113,7 @@ func makeFolder(dir string, o Options) (network uuid.UUID, err error) {
 	if err := writeManifest(dir, folderFormat, network, o.at); err != nil {
 		return uuid.Nil, err
 	}
-	return network, syncFolder(filepath.Dir(dir))
+	return network, durable.SyncFolder(filepath.Dir(dir))
 }
 
 func writeManifest(dir string, format int, network uuid.UUID, at crashPoint) error {
@@ -210,7 +204,7 @@ func secure(dir string, segments []eventlog.Position, at crashPoint) error {
 	if err := os.Remove(filepath.Join(dir, suspectName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncFolder(dir)
+	return durable.SyncFolder(dir)
 }
 
 // damaged is a DamagedError of a file.

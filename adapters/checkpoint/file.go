@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 
+	"evcharging/adapters/durable"
 	"evcharging/application/driver"
 )
 
@@ -45,23 +45,14 @@ func Open(path string) (f *File, kept driver.Checkpoint, found bool, err error) 
 }
 
 func (f *File) open() (driver.Checkpoint, error) {
-	for {
-		file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o644)
-		if err != nil {
-			return driver.Checkpoint{}, err
-		}
-		f.file = file
-		if err := lock(file); err != nil {
-			return driver.Checkpoint{}, err
-		}
-		// Whoever had it may have replaced or removed it since it was opened here.
-		if current, err := f.isCurrent(); err != nil {
-			return driver.Checkpoint{}, err
-		} else if current {
-			break
-		}
-		_ = file.Close()
+	file, err := durable.Take(f.path, 0)
+	if errors.Is(err, durable.ErrHeld) {
+		err = ErrInUse
 	}
+	if err != nil {
+		return driver.Checkpoint{}, err
+	}
+	f.file = file
 	text, err := io.ReadAll(io.NewSectionReader(f.file, 0, math.MaxInt64))
 	if err != nil {
 		return driver.Checkpoint{}, err
@@ -74,18 +65,6 @@ func (f *File) open() (driver.Checkpoint, error) {
 		return driver.Checkpoint{}, fmt.Errorf("%w (%w)", ErrDamaged, err)
 	}
 	return kept, nil
-}
-
-func (f *File) isCurrent() (bool, error) {
-	opened, err := f.file.Stat()
-	if err != nil {
-		return false, err
-	}
-	named, err := os.Stat(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(opened, named), err
 }
 
 // Keep replaces what is kept. Once it has returned nil that survives a kill and a loss of
@@ -105,28 +84,13 @@ func (f *File) replace(c driver.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	next := f.path + ".next"
-	file, err := os.OpenFile(next, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
+	file, err := durable.Replace(f.path, 0, text)
+	if file == nil {
 		return err
-	}
-	// The new file is locked before it has the name, so that nobody comes in between.
-	err = lock(file)
-	if err == nil {
-		_, err = file.Write(text)
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err == nil {
-		err = os.Rename(next, f.path)
-	}
-	if err != nil {
-		return errors.Join(err, file.Close(), os.Remove(next))
 	}
 	_ = f.file.Close() // synced when it was written
 	f.file, f.empty = file, false
-	return syncFolder(filepath.Dir(f.path))
+	return err
 }
 
 // Remove forgets what is kept: the run is complete. The file is closed.
@@ -138,7 +102,7 @@ func (f *File) Remove() error {
 		return fmt.Errorf("the place of the run, %s, can't be removed, so remove it yourself to begin anew: %w", f.path, err)
 	}
 	f.empty = false
-	return errors.Join(syncFolder(filepath.Dir(f.path)), f.Close())
+	return errors.Join(durable.SyncFolder(filepath.Dir(f.path)), f.Close())
 }
 
 // Close gives the file free. One that keeps nothing is removed. A second Close does nothing.
@@ -153,14 +117,4 @@ func (f *File) Close() error {
 	err = errors.Join(err, f.file.Close())
 	f.file = nil
 	return err
-}
-
-// syncFolder makes a file's new name survive a loss of power.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 
+	"evcharging/adapters/durable"
 	"evcharging/application/engine"
 	"evcharging/domain"
 )
@@ -56,37 +56,15 @@ func (j *Journal) open(dir string) (engine.Memory, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return engine.Memory{}, err
 	}
-	for {
-		var err error
-		if j.file, err = os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
-			return engine.Memory{}, err
-		}
-		if err := lock(j.file); err != nil {
-			return engine.Memory{}, err
-		}
-		// Whoever had it may have put another file in its place just before.
-		current, err := isAt(j.file, j.path)
-		if err != nil {
-			return engine.Memory{}, err
-		}
-		if current {
-			break
-		}
-		_ = j.file.Close()
+	file, err := durable.Take(j.path, os.O_APPEND)
+	if errors.Is(err, durable.ErrHeld) {
+		err = ErrInUse
 	}
-	return j.compact()
-}
-
-func isAt(file *os.File, path string) (bool, error) {
-	opened, err := file.Stat()
 	if err != nil {
-		return false, err
+		return engine.Memory{}, err
 	}
-	named, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(opened, named), err
+	j.file = file
+	return j.compact()
 }
 
 // Path is the file.
@@ -159,30 +137,13 @@ func (j *Journal) compact() (engine.Memory, error) {
 		}
 		text = append(text, l...)
 	}
-	next := j.path + ".next"
-	file, err := os.OpenFile(next, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o644)
-	if err != nil {
-		return engine.Memory{}, err
-	}
-	err = func() error {
-		if err := lock(file); err != nil {
-			return err
-		}
-		if _, err := file.Write(text); err != nil {
-			return err
-		}
-		if err := file.Sync(); err != nil {
-			return err
-		}
-		return os.Rename(next, j.path)
-	}()
-	if err != nil {
-		_ = file.Close()
+	file, err := durable.Replace(j.path, os.O_APPEND, text)
+	if file == nil {
 		return engine.Memory{}, err
 	}
 	_ = j.file.Close()
 	j.file, j.size, j.compactAt = file, int64(len(text)), max(worthCompacting, 2*int64(len(text)))
-	return memory, syncFolder(filepath.Dir(j.path))
+	return memory, err
 }
 
 // read folds the file, and counts the lines that can't be read.
@@ -209,14 +170,4 @@ func (j *Journal) read(header []byte) (engine.Memory, error) {
 		}
 	}
 	return memory, nil
-}
-
-// syncFolder makes a file's new name survive a loss of power.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
 }

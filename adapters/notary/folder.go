@@ -2,7 +2,6 @@ package notary
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/note"
 
+	"evcharging/adapters/durable"
 	"evcharging/application/audit"
 	"evcharging/application/eventlog"
 )
@@ -79,11 +79,12 @@ func (f *Folder) open(keyFile string, network uuid.UUID) (err error) {
 	if err := os.MkdirAll(f.dir, 0o755); err != nil {
 		return err
 	}
-	if f.lock, err = os.OpenFile(filepath.Join(f.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644); err != nil {
-		return err
+	f.lock, err = durable.Take(filepath.Join(f.dir, "lock"), 0)
+	if errors.Is(err, durable.ErrHeld) {
+		err = ErrInUse
 	}
-	if held, err := lockFile(f.lock); held || err != nil {
-		return cmp.Or(err, ErrInUse)
+	if err != nil {
+		return err
 	}
 	if keyFile == "" {
 		keyFile = filepath.Join(f.dir, KeyName)
@@ -209,24 +210,16 @@ func (f *Folder) write(text []byte) error {
 	if err = errors.Join(err, file.Close()); err == nil {
 		f.torn = false
 	}
-	return errors.Join(err, syncFolder(f.dir))
+	return errors.Join(err, durable.SyncFolder(f.dir))
 }
 
-// replace writes a file whole or not at all.
+// replace writes a file, unless it is right already.
 func (f *Folder) replace(name string, text []byte) error {
 	path := filepath.Join(f.dir, name)
 	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, text) {
 		return nil
 	}
-	file, err := os.Create(path + ".tmp")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	return errors.Join(err, syncFolder(f.dir))
+	return durable.Write(path, text, 0o644)
 }
 
 // readLast reads the last whole record of the file. The largest is of some megabytes.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/note"
 
+	"evcharging/adapters/durable"
 	"evcharging/application/audit"
 )
 
@@ -79,29 +80,12 @@ func MakeKey(file string, network uuid.UUID) (*Key, error) {
 		err = os.MkdirAll(filepath.Dir(file), 0o755)
 	}
 	if err == nil {
-		err = keepSecret(file, private+"\n")
+		err = durable.Write(file, []byte(private+"\n"), 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make a signing key: %w", err)
 	}
 	return LoadKey(file)
-}
-
-// keepSecret makes a file that its owner alone may read, whole or not at all.
-func keepSecret(file, text string) error {
-	part := file + ".tmp"
-	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	out, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = out.WriteString(text)
-	if err = errors.Join(err, out.Sync(), out.Close()); err == nil {
-		err = os.Rename(part, file)
-	}
-	return errors.Join(err, syncFolder(filepath.Dir(file)))
 }
 
 // Network is the id of the key's network.

@@ -9,13 +9,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"evcharging/adapters/bbolt"
+	"evcharging/adapters/durable"
 	"evcharging/adapters/eventjson"
 	"evcharging/adapters/jsonl"
 	"evcharging/adapters/mongo"
@@ -228,21 +228,9 @@ func (a *archiving) month(ctx context.Context, source *Source, name string, sess
 		return trailer, errors.Join(err, os.Remove(part))
 	}
 	if err = os.Rename(part, name); err == nil {
-		err = syncFolder(filepath.Dir(name))
+		err = durable.SyncFolder(filepath.Dir(name))
 	}
 	return trailer, err
-}
-
-// syncFolder makes durable which files a folder has.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" { // where no program can
-		return nil
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // writeSessions writes the lines of some sessions.
