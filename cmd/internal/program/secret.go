@@ -71,7 +71,7 @@ func (u MongoURI) LogValue() slog.Value { return slog.StringValue(u.String()) }
 func (u MongoURI) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 func parseMongoURI(text string) (MongoURI, error) {
-	if text != "" && !isMongo(text) {
+	if text != "" && !IsMongo(text) {
 		return MongoURI{}, errors.New("a MongoDB's URI begins with mongodb:// or mongodb+srv://")
 	}
 	return MongoURI{text}, nil
@@ -84,7 +84,8 @@ type Mongo struct {
 	Password Secret   `name:"mongo-password" env:"MONGO_PASSWORD" placeholder:"PASSWORD" help:"The user's password; everybody on this machine can read it on a command line, so take a variable or a file."`
 }
 
-func isMongo(uri string) bool {
+// IsMongo tells whether a name is that of a MongoDB.
+func IsMongo(uri string) bool {
 	return strings.HasPrefix(uri, "mongodb://") || strings.HasPrefix(uri, "mongodb+srv://")
 }
 
@@ -92,7 +93,7 @@ func isMongo(uri string) bool {
 // also be those of others that are named apart.
 func (m Mongo) Check(others ...string) error {
 	switch {
-	case m.URI.Reveal() == "" && !slices.ContainsFunc(others, isMongo) && (m.Username != "" || m.Password.Reveal() != ""):
+	case m.URI.Reveal() == "" && !slices.ContainsFunc(others, IsMongo) && (m.Username != "" || m.Password.Reveal() != ""):
 		return UsageError(errors.New("--mongo-username and --mongo-password are of no use without --mongo"))
 	case (m.Username == "") != (m.Password.Reveal() == ""):
 		return UsageError(errors.New("--mongo-username and --mongo-password (MONGO_PASSWORD, MONGO_PASSWORD_FILE) go together"))

@@ -52,7 +52,7 @@ var (
 // the disk, and was read again, before anything of it is removed from the log. Archive may be stopped
 // at any time, and run again to go on.
 func Archive(ctx context.Context, p *program.Process, c ArchiveConfig) error {
-	if strings.Contains(c.Log, "://") && !shared(c.Log) || c.Log == "-" {
+	if strings.Contains(c.Log, "://") && !program.IsMongo(c.Log) || c.Log == "-" {
 		return program.UsageError(fmt.Errorf("%w: %s is neither", ErrNoArchive, c.Log))
 	}
 	if info, err := os.Stat(c.Log); err == nil && !info.IsDir() {
@@ -315,7 +315,7 @@ func (a *archiving) remove(ctx context.Context) (int, error) {
 }
 
 func (a *archiving) removeFrom(ctx context.Context) (int, error) {
-	if !shared(a.Log) {
+	if !program.IsMongo(a.Log) {
 		return bbolt.Archive(ctx, a.Log, bbolt.Options{Logger: a.Logger}, a.moved)
 	}
 	config := a.Mongo

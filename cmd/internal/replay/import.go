@@ -49,7 +49,7 @@ func Import(ctx context.Context, p *program.Process, c ImportConfig) error {
 	}
 	from := c.Mongo
 	from.URI = ""
-	if shared(c.Log) {
+	if program.IsMongo(c.Log) {
 		from.URI = c.Log // its user is not told to another server
 	}
 	return withArchived(ctx, p, c.Source, c.Archive, from, func(source *Source) error {
@@ -61,14 +61,9 @@ func Import(ctx context.Context, p *program.Process, c ImportConfig) error {
 	})
 }
 
-// shared tells whether a name is that of a log in MongoDB.
-func shared(name string) bool {
-	return strings.HasPrefix(name, "mongodb://") || strings.HasPrefix(name, "mongodb+srv://")
-}
-
 func importable(name string) error {
 	info, err := os.Stat(name)
-	if name == "-" || strings.Contains(name, "://") && !shared(name) || strings.HasSuffix(name, ".jsonl") || packed(name) || err == nil && !info.IsDir() {
+	if name == "-" || strings.Contains(name, "://") && !program.IsMongo(name) || strings.HasSuffix(name, ".jsonl") || packed(name) || err == nil && !info.IsDir() {
 		return program.UsageError(fmt.Errorf("%w: %s is neither", ErrNoTarget, name))
 	}
 	return nil
@@ -83,7 +78,7 @@ type target struct {
 
 // openTarget opens the log that is added to; a new one gets the id of the network.
 func openTarget(ctx context.Context, p *program.Process, c ImportConfig, network uuid.UUID) (t *target, err error) {
-	if shared(c.Log) {
+	if program.IsMongo(c.Log) {
 		config := c.Mongo
 		config.URI, config.Network = c.Log, network
 		store, err := mongo.Connect(ctx, config)

@@ -181,7 +181,7 @@ func (m *million) imports(source, log string) {
 
 // base is how a log is called: not with a user's password.
 func base(name string) string {
-	if shared(name) {
+	if program.IsMongo(name) {
 		return "MongoDB"
 	}
 	return filepath.Base(name)

@@ -115,7 +115,7 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 
 // isCopy tells whether a name is one of lines: of what a log was at some time.
 func isCopy(name string) bool {
-	if strings.HasPrefix(name, "mongodb://") || strings.HasPrefix(name, "mongodb+srv://") {
+	if program.IsMongo(name) {
 		return false
 	}
 	info, err := os.Stat(name)

@@ -63,7 +63,7 @@ func openSource(ctx context.Context, p *program.Process, name string, mongodb mo
 	switch {
 	case name == "-":
 		return spool(ctx, p, "standard input", input(ctx, p.Stdin))
-	case strings.HasPrefix(name, "mongodb://"), strings.HasPrefix(name, "mongodb+srv://"):
+	case program.IsMongo(name):
 		// The user of another server is not told to this one.
 		if strings.Contains(name, "@") || mongodb.URI != "" && hosts(mongodb.URI) != hosts(name) {
 			mongodb.Username, mongodb.Password = "", ""
@@ -85,8 +85,7 @@ func openSource(ctx context.Context, p *program.Process, name string, mongodb mo
 	case strings.HasPrefix(name, "https://"):
 		return nil, program.UsageError(errors.New("Central's pages are read at an http:// address; take the log from https:// with another program and give its lines with --log -"))
 	case strings.HasPrefix(name, "http://"):
-		address, _, _ := strings.Cut(strings.TrimPrefix(name, "http://"), "/")
-		lines, err := http.Client{Address: address}.Log(ctx, 1)
+		lines, err := fetchLines(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +106,12 @@ func openSource(ctx context.Context, p *program.Process, name string, mongodb mo
 		return nil, err
 	}
 	return spool(ctx, p, name, file)
+}
+
+// fetchLines asks a running Central, at the http:// address of its pages, for its log.
+func fetchLines(ctx context.Context, name string) (io.ReadCloser, error) {
+	address, _, _ := strings.Cut(strings.TrimPrefix(name, "http://"), "/")
+	return http.Client{Address: address}.Log(ctx, 1)
 }
 
 // hosts is the part of a URI that names servers.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"evcharging/adapters/eventjson"
-	"evcharging/adapters/http"
 	"evcharging/adapters/mongo"
 	"evcharging/adapters/notary"
 	"evcharging/application/audit"
@@ -67,9 +66,8 @@ func openToVerify(ctx context.Context, p *program.Process, c VerifyConfig) (veri
 		}
 		return source, nil
 	}
-	if address, ok := strings.CutPrefix(name, "http://"); ok {
-		address, _, _ = strings.Cut(address, "/")
-		lines, err := http.Client{Address: address}.Log(ctx, 1)
+	if strings.HasPrefix(name, "http://") {
+		lines, err := fetchLines(ctx, name)
 		if err != nil {
 			return nil, err
 		}
