@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -194,6 +195,54 @@ func TestAnArchivedLogWithItsArchiveIsTheLogAsItWas(t *testing.T) {
 }
 
 // A file of an archive is a log of its own.
+// Whoever reads the sessions of months one after the other, or some at once, unpacks no file twice.
+func TestAFileOfAnArchiveIsUnpackedOnce(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	file, over, closed := threeMonths(t)
+	log, dir := filepath.Join(t.TempDir(), "log"), filepath.Join(t.TempDir(), "archive")
+	if _, err := imported(t, file, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archivedTo(t, log, dir, over); err != nil {
+		t.Fatal(err)
+	}
+	source := joined(t, log, dir)
+	unpacked := map[string]bool{}
+	look := func() {
+		kept, err := os.ReadDir(os.Getenv("TMPDIR"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range kept {
+			unpacked[f.Name()] = true
+		}
+		if len(kept) > 1 {
+			t.Errorf("%v are there at once", kept)
+		}
+	}
+	for _, id := range closed {
+		var readers sync.WaitGroup
+		for range 3 {
+			readers.Go(func() {
+				for _, err := range source.Read(t.Context(), eventlog.Stream("session-"+string(id)), 1) {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		readers.Wait()
+		look()
+	}
+	if files, err := filepath.Glob(filepath.Join(dir, archivePattern)); err != nil || len(files) < 2 || len(unpacked) != len(files) {
+		t.Errorf("%d of %d files, %v", len(unpacked), len(files), err)
+	}
+	shut(t, source)
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+}
+
 func TestAFileOfAnArchiveIsALog(t *testing.T) {
 	file, over, closed := threeMonths(t)
 	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()

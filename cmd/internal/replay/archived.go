@@ -8,6 +8,7 @@ import (
 	"iter"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -40,7 +41,8 @@ func (s *Source) join(archive string) error {
 	if err != nil {
 		return err
 	}
-	s.Log = &archivedLog{s.Log, files}
+	log := &archivedLog{Log: s.Log, files: files}
+	s.Log, s.close = log, append(s.close, log.close)
 	return nil
 }
 
@@ -78,6 +80,60 @@ func archiveFiles(dir string, network uuid.UUID) ([]string, error) {
 type archivedLog struct {
 	eventlog.Log
 	files []string
+
+	mu sync.Mutex
+	// kept is the file of which a stream was read last: who reads many reads them by their months.
+	kept *archivedFile
+}
+
+// archivedFile is a file of an archive, unpacked, and where its streams are.
+type archivedFile struct {
+	*lineLog
+	readers int
+}
+
+// take gives a file for one more reader, who gives it back to leave.
+func (l *archivedLog) take(ctx context.Context, name string) (*archivedFile, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kept != nil && l.kept.name == name {
+		l.kept.readers++
+		return l.kept, nil
+	}
+	lines, err := openLines(ctx, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	if lines.places, err = lines.index(ctx); err != nil {
+		return nil, errors.Join(err, lines.Close())
+	}
+	former := l.kept
+	l.kept = &archivedFile{lines, 1}
+	if former != nil && former.readers == 0 {
+		_ = former.Close() // it was only read
+	}
+	return l.kept, nil
+}
+
+func (l *archivedLog) leave(f *archivedFile) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.readers--; f.readers > 0 || f == l.kept {
+		return nil
+	}
+	return f.Close()
+}
+
+// close gives back what the reading of streams has kept.
+func (l *archivedLog) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kept == nil {
+		return nil
+	}
+	kept := l.kept
+	l.kept = nil
+	return kept.Close()
 }
 
 // All is eventlog.Log's. Of lines of the archive that can't be read the first is told, as
@@ -294,12 +350,12 @@ func (l *archivedLog) readArchived(ctx context.Context, stream eventlog.Stream, 
 		yield(eventlog.Commit{}, &eventlog.DamagedError{Stream: stream, Reason: archived})
 		return 0, false
 	}
-	lines, err := openLines(ctx, l.files[i], nil)
+	lines, err := l.take(ctx, l.files[i])
 	if err != nil {
 		yield(eventlog.Commit{}, err)
 		return 0, false
 	}
-	defer lines.Close()
+	defer func() { _ = l.leave(lines) }() // it was only read
 	for c, err := range lines.Read(ctx, stream, from) {
 		if err == nil {
 			err = c.Check()
