@@ -347,6 +347,9 @@ func TestIndicesThatAreGoneOrBrokenAreMadeAgain(t *testing.T) {
 		"an entry of the directory changed": func(t *testing.T, dir string) {
 			spoil(t, filepath.Join(dir, directoryName), "point-CP-001")
 		},
+		"the name of a closed stream changed": func(t *testing.T, dir string) {
+			spoil(t, filepath.Join(dir, directoryName), "session-0-")
+		},
 		"an index gone": func(t *testing.T, dir string) { remove(t, dir, indexName(1)) },
 		"all of them gone": func(t *testing.T, dir string) {
 			if err := removeIndices(dir); err != nil {

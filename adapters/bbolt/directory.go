@@ -61,13 +61,18 @@ func readDirectory(db *bolt.DB) (summaries []summary, open map[eventlog.Stream]s
 				summaries = append(summaries, readSummary(key, &r))
 				return nil
 			})
-			return errors.Join(err, tx.Bucket(openBucket).ForEach(func(key, value []byte) error {
+			err = errors.Join(err, tx.Bucket(openBucket).ForEach(func(key, value []byte) error {
 				r, err := unseal(key, value)
 				if err != nil {
 					return err
 				}
 				open[eventlog.Stream(key)] = readState(&r)
 				return nil
+			}))
+			// Where a name is not what it was, its stream would seem to be empty.
+			return errors.Join(err, tx.Bucket(closedBucket).ForEach(func(key, value []byte) error {
+				_, err := unseal(key, value)
+				return err
 			}))
 		})
 	})
