@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,14 +67,16 @@ func (s *candidate) removable() bool { return s.lone != 0 && s.lone < s.Sample &
 
 // Archivables finds the sessions that can be archived: closed in a month that was over at an
 // instant, with nothing newer than that. A stream in which anything is wrong is not among them.
-// Its memory is that of the open streams, and of those that it finds. looked is called after
-// each commit.
-func Archivables(ctx context.Context, log Log, before domain.UnixMillis, looked func()) (map[eventlog.Stream]Archivable, error) {
+// archives are the names of the files that have what was moved already, in order. Its memory is
+// that of the open streams, and of those that it finds. looked is called after each commit.
+func Archivables(ctx context.Context, log Log, before domain.UnixMillis, looked func()) (found map[eventlog.Stream]Archivable, archives []string, err error) {
+	named := map[string]struct{}{}
 	candidates := map[eventlog.Stream]*candidate{}
 	for c, err := range all(ctx, log, 1) {
 		var archived *eventlog.ArchivedError
 		switch {
 		case errors.As(err, &archived):
+			named[archived.Archive] = struct{}{}
 			if s := candidates[archived.Stream]; s != nil {
 				s.Begun = true
 				s.follow(archived.From, archived.To, archived.Prev, archived.Hash)
@@ -81,7 +85,7 @@ func Archivables(ctx context.Context, log Log, before domain.UnixMillis, looked 
 		case errors.Is(err, eventlog.ErrDamaged):
 			continue // what follows it does not join
 		case err != nil:
-			return nil, fmt.Errorf("read the event log: %w", err)
+			return nil, nil, fmt.Errorf("read the event log: %w", err)
 		}
 		for _, p := range c.Parts {
 			if !strings.HasPrefix(string(p.Stream), "session-") {
@@ -101,7 +105,7 @@ func Archivables(ctx context.Context, log Log, before domain.UnixMillis, looked 
 		}
 		looked()
 	}
-	found := map[eventlog.Stream]Archivable{}
+	found = map[eventlog.Stream]Archivable{}
 	for stream, s := range candidates {
 		closed := s.closedAt.Time()
 		over := time.Date(closed.Year(), closed.Month()+1, 1, 0, 0, 0, 0, time.UTC)
@@ -110,5 +114,5 @@ func Archivables(ctx context.Context, log Log, before domain.UnixMillis, looked 
 			found[stream] = s.Archivable
 		}
 	}
-	return found, ctx.Err()
+	return found, slices.Sorted(maps.Keys(named)), ctx.Err()
 }

@@ -57,7 +57,7 @@ func TestWhatCanBeArchived(t *testing.T) {
 
 	found := func(before domain.UnixMillis) (all []string) {
 		looked := 0
-		sessions, err := audit.Archivables(t.Context(), log, before, func() { looked++ })
+		sessions, _, err := audit.Archivables(t.Context(), log, before, func() { looked++ })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -44,13 +46,16 @@ var (
 	ErrArchiveLost = errors.New("what was archived before is not there: name the folder that it is in")
 	// ErrArchiveDiffers tells of a file that was written and does not read as that.
 	ErrArchiveDiffers = errors.New("the archive does not read as it was written")
+	// ErrArchiveInUse tells that another process archives to the same folder.
+	ErrArchiveInUse = errors.New("another process archives to this folder: run it again when that has ended")
 )
 
 // Archive moves the samples of sessions that were closed in months which are over to a folder:
 // a file for each month, which has all of these sessions up to their close. Of a session's
 // samples the last stays in the log, so that all but the curve is there as before. A file is on
-// the disk, and was read again, before anything of it is removed from the log. Archive may be stopped
-// at any time, and run again to go on.
+// the disk, and was read again, before anything of it is removed from the log, and it is never
+// replaced. Archive may be stopped at any time, and run again to go on. ErrArchiveInUse where
+// another process archives to the folder.
 func Archive(ctx context.Context, p *program.Process, c ArchiveConfig) error {
 	if strings.Contains(c.Log, "://") && !program.IsMongo(c.Log) || c.Log == "-" {
 		return program.UsageError(fmt.Errorf("%w: %s is neither", ErrNoArchive, c.Log))
@@ -59,6 +64,11 @@ func Archive(ctx context.Context, p *program.Process, c ArchiveConfig) error {
 		return program.UsageError(fmt.Errorf("%w: %s is neither", ErrNoArchive, c.Log))
 	}
 	a := archiving{Process: p, ArchiveConfig: c, moved: map[eventlog.Stream]eventlog.Moved{}}
+	defer func() {
+		if a.lock != nil {
+			_ = a.lock.Close() // nothing was written to it
+		}
+	}()
 	if err := withSource(ctx, p, c.Log, c.Mongo, func(source *Source) error { return a.write(ctx, source) }); err != nil {
 		return err
 	}
@@ -81,40 +91,57 @@ type archiving struct {
 	// are.
 	moved map[eventlog.Stream]eventlog.Moved
 	wrote []string
+	lock  *os.File
+}
+
+// take makes the folder where there is none, for this process alone.
+func (a *archiving) take() (err error) {
+	if err := os.MkdirAll(a.Dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder of the archive: %w", err)
+	}
+	a.lock, err = durable.Take(filepath.Join(a.Dir, "lock"), 0)
+	if errors.Is(err, durable.ErrHeld) {
+		return fmt.Errorf("%s: %w", a.Dir, ErrArchiveInUse)
+	}
+	if err != nil {
+		return fmt.Errorf("lock the folder of the archive: %w", err)
+	}
+	return nil
 }
 
 // write sees to it that all that can be archived is in the archive.
 func (a *archiving) write(ctx context.Context, source *Source) error {
+	if err := a.take(); err != nil {
+		return err
+	}
 	end, err := source.End(ctx)
 	if err != nil {
 		return fmt.Errorf("read the end of the event log: %w", err)
 	}
 	step := begin(a.Stderr, "look", int64(end))
-	sessions, err := audit.Archivables(ctx, source, a.Before, step.took)
+	sessions, archives, err := audit.Archivables(ctx, source, a.Before, step.took)
 	step.end(err == nil)
 	if err != nil {
 		return err
-	}
-	if err := os.MkdirAll(a.Dir, 0o755); err != nil {
-		return fmt.Errorf("make the folder of the archive: %w", err)
 	}
 	months := map[string]bool{}
 	for _, s := range sessions {
 		months[s.Month] = true
 	}
 	fresh := map[string]map[eventlog.Stream]audit.Archivable{}
-	written := map[string]int{} // how many files of the month there are
+	files, err := filesIn(a.Dir)
+	if err != nil {
+		return err
+	}
 	for _, month := range slices.Sorted(maps.Keys(months)) {
-		files, err := filepath.Glob(filepath.Join(a.Dir, month+"*.jsonl.gz"))
-		if err != nil {
-			return fmt.Errorf("read the archive: %w", err)
-		}
 		for _, file := range files {
-			if err := a.find(ctx, source, file, sessions); err != nil {
-				return err
+			if strings.HasPrefix(file, month) {
+				if err := a.find(ctx, source, filepath.Join(a.Dir, file), sessions); err != nil {
+					return err
+				}
 			}
 		}
-		fresh[month], written[month] = map[eventlog.Stream]audit.Archivable{}, len(files)
+		fresh[month] = map[eventlog.Stream]audit.Archivable{}
 	}
 	for stream, s := range sessions {
 		if _, there := a.moved[stream]; there {
@@ -125,7 +152,7 @@ func (a *archiving) write(ctx context.Context, source *Source) error {
 		}
 		fresh[s.Month][stream] = s
 	}
-	return a.months(ctx, source, fresh, written)
+	return a.months(ctx, source, fresh, append(files, archives...))
 }
 
 // find finds sessions in a file of the archive: an earlier run wrote it, and did not come to its end.
@@ -183,17 +210,32 @@ func eachArchived(name string, network uuid.UUID, each func(eventlog.Positioned)
 	return nil
 }
 
-// months writes a file for each month.
-func (a *archiving) months(ctx context.Context, source *Source, fresh map[string]map[eventlog.Stream]audit.Archivable, written map[string]int) error {
+// freeName is the name of a month's next file: behind all that are there, or were once.
+func freeName(month string, taken []string) string {
+	last := 0
+	for _, name := range taken {
+		rest, ok := strings.CutPrefix(name, month)
+		if !ok {
+			continue
+		}
+		number, _ := strings.CutSuffix(rest, ".jsonl.gz")
+		n, _ := strconv.Atoi(strings.TrimPrefix(number, "."))
+		last = max(last, n, 1)
+	}
+	if last == 0 {
+		return month + ".jsonl.gz"
+	}
+	return fmt.Sprintf("%s.%d.jsonl.gz", month, last+1)
+}
+
+// months writes a file for each month, under a name that none of those has which are taken.
+func (a *archiving) months(ctx context.Context, source *Source, fresh map[string]map[eventlog.Stream]audit.Archivable, taken []string) error {
 	for _, month := range slices.Sorted(maps.Keys(fresh)) {
 		sessions := fresh[month]
 		if len(sessions) == 0 {
 			continue
 		}
-		name := month + ".jsonl.gz"
-		if n := written[month]; n > 0 {
-			name = fmt.Sprintf("%s.%d.jsonl.gz", month, n+1)
-		}
+		name := freeName(month, taken)
 		step := begin(a.Stderr, "archive "+month, 0)
 		trailer, err := a.month(ctx, source, filepath.Join(a.Dir, name), sessions, step.took)
 		step.end(err == nil)
@@ -227,10 +269,23 @@ func (a *archiving) month(ctx context.Context, source *Source, name string, sess
 	if err != nil {
 		return trailer, errors.Join(err, os.Remove(part))
 	}
-	if err = os.Rename(part, name); err == nil {
-		err = durable.SyncFolder(filepath.Dir(name))
+	return trailer, giveName(part, name)
+}
+
+// giveName gives a file its name for good. Who archives has the folder alone, so what has no name
+// now gets none meanwhile; not every system links files.
+func giveName(part, name string) error {
+	_, err := os.Lstat(name)
+	if err == nil {
+		return fmt.Errorf("%s: %w", name, fs.ErrExist)
 	}
-	return trailer, err
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(part, name); err != nil {
+		return err
+	}
+	return durable.SyncFolder(filepath.Dir(name))
 }
 
 // writeSessions writes the lines of some sessions.

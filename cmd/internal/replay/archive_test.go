@@ -2,6 +2,7 @@ package replay
 
 import (
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"evcharging/adapters/bbolt"
+	"evcharging/adapters/durable"
 	"evcharging/adapters/eventjson"
 	"evcharging/adapters/memory"
 	"evcharging/adapters/mongo"
@@ -194,7 +196,6 @@ func TestAnArchivedLogWithItsArchiveIsTheLogAsItWas(t *testing.T) {
 	})
 }
 
-// A file of an archive is a log of its own.
 // Whoever reads the sessions of months one after the other, or some at once, unpacks no file twice.
 func TestAFileOfAnArchiveIsUnpackedOnce(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
@@ -243,6 +244,7 @@ func TestAFileOfAnArchiveIsUnpackedOnce(t *testing.T) {
 	}
 }
 
+// A file of an archive is a log of its own.
 func TestAFileOfAnArchiveIsALog(t *testing.T) {
 	file, over, closed := threeMonths(t)
 	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
@@ -343,7 +345,7 @@ func TestArchivingGoesOnWhereItBrokeOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sessions, err := audit.Archivables(t.Context(), source, over, func() {})
+	sessions, _, err := audit.Archivables(t.Context(), source, over, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,6 +358,119 @@ func TestArchivingGoesOnWhereItBrokeOff(t *testing.T) {
 	}
 	if _, err := archivedTo(t, log, dir, over); !errors.Is(err, ErrArchiveLost) {
 		t.Errorf("without what was archived before it says %v", err)
+	}
+}
+
+// Whatever a folder is called, and wherever the files of earlier runs are now, a run takes a name for
+// its file that none of them has, or ever had.
+func TestNoFileOfAnArchiveIsReplaced(t *testing.T) {
+	file, over, _ := threeMonths(t)
+	whole, err := openLog(t, file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, _, err := audit.Archivables(t.Context(), whole, over, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends []eventlog.Position // of the sessions of the first month
+	for _, s := range sessions {
+		if s.Month == "2027-01" {
+			ends = append(ends, s.Last)
+		}
+	}
+	slices.Sort(ends)
+	cuts := []eventlog.Position{0, ends[0], ends[len(ends)/2], ends[len(ends)-1]}
+	kept := t.TempDir()
+	for name, c := range map[string]struct {
+		dir   string
+		moved []string // before the last run
+	}{
+		"none moved":         {"archive", nil},
+		"a name with signs":  {"arch[1]", nil},
+		"the first is moved": {"archive", []string{"2027-01.jsonl.gz"}},
+		"the last is moved":  {"archive", []string{"2027-01.2.jsonl.gz"}},
+		"all are moved":      {"archive", []string{"2027-01.jsonl.gz", "2027-01.2.jsonl.gz"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, dir := filepath.Join(t.TempDir(), "log"), filepath.Join(t.TempDir(), c.dir)
+			wrote := map[string][]byte{}
+			for run, to := range cuts[1:] {
+				stored := open(t, log)
+				part := func(yield func(eventlog.Positioned, error) bool) {
+					for c, err := range whole.All(t.Context(), 1) {
+						if c.Position > cuts[run] && c.Position <= to && !yield(c, err) {
+							return
+						}
+					}
+				}
+				if err := errors.Join(fill(t.Context(), stored, part, func() {}), stored.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if run == 2 {
+					for _, name := range c.moved {
+						if err := os.Rename(filepath.Join(dir, name), filepath.Join(kept, name)); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if printed, err := archivedTo(t, log, dir, over); err != nil || !strings.Contains(printed, ".jsonl.gz has ") {
+					t.Fatalf("run %d: %v, it prints\n%s", run, err, printed)
+				}
+				for name, text := range wrote {
+					if now, err := os.ReadFile(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) && !slices.Equal(now, text) {
+						t.Fatalf("run %d: %s is another file, %v", run, name, err)
+					}
+				}
+				files, err := os.ReadDir(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range files {
+					if wrote[f.Name()], err = os.ReadFile(filepath.Join(dir, f.Name())); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			maps.DeleteFunc(wrote, func(name string, _ []byte) bool { return !strings.HasPrefix(name, "2027-01") })
+			if names := slices.Sorted(maps.Keys(wrote)); !slices.Equal(names, []string{"2027-01.2.jsonl.gz", "2027-01.3.jsonl.gz", "2027-01.jsonl.gz"}) {
+				t.Fatalf("there are %v", names)
+			}
+			for _, name := range c.moved { // and back
+				if err := os.Rename(filepath.Join(kept, name), filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if printed, err := verifiedWith(t, log, dir, Outside{}); err != nil || strings.Contains(printed, "archive") {
+				t.Errorf("with its archive: %v, verify prints\n%s", err, printed)
+			}
+		})
+	}
+}
+
+func TestTwoDoNotArchiveToOneFolder(t *testing.T) {
+	file, over, _ := threeMonths(t)
+	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
+	if _, err := imported(t, file, log); err != nil {
+		t.Fatal(err)
+	}
+	other, err := durable.Take(filepath.Join(dir, "lock"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archivedTo(t, log, dir, over); !errors.Is(err, ErrArchiveInUse) || !strings.HasPrefix(err.Error(), dir) {
+		t.Errorf("while another does it says %v", err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 1 {
+		t.Errorf("it leaves %v, %v", files, err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if printed, err := archivedTo(t, log, dir, over); err != nil {
+			t.Errorf("then %v, it prints\n%s", err, printed)
+		}
 	}
 }
 

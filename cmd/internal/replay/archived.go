@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -53,15 +55,16 @@ const archivePattern = "[0-9][0-9][0-9][0-9]-[0-9][0-9]*.jsonl.gz"
 // archiveFiles are the files of an archive, in order of their months. ErrForeignArchive where one
 // is of another network, ErrNoLog where there is none.
 func archiveFiles(dir string, network uuid.UUID) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, archivePattern))
+	files, err := filesIn(dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the archive: %w", err)
+		return nil, err
 	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%w: the folder %s has no archive", ErrNoLog, dir)
 	}
-	slices.Sort(files)
-	for _, name := range files {
+	for i, name := range files {
+		name = filepath.Join(dir, name)
+		files[i] = name
 		file, err := openFile(name)
 		if err != nil {
 			return nil, err
@@ -73,6 +76,21 @@ func archiveFiles(dir string, network uuid.UUID) ([]string, error) {
 		}
 	}
 	return files, nil
+}
+
+// filesIn are the names of the files of an archive, in order of their months. Its folder may have any
+// name, also one that reads as a pattern.
+func filesIn(dir string) (names []string, err error) {
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the archive: %w", err)
+	}
+	for _, entry := range all {
+		if ok, err := path.Match(archivePattern, entry.Name()); err != nil || ok {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
 }
 
 // archivedLog is a log with the samples that were moved to an archive: it is read as it was
