@@ -1,7 +1,10 @@
 package replay
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -529,6 +532,96 @@ func TestAnArchiveThatIsNotWhole(t *testing.T) {
 	}
 	if _, err := verifiedWith(t, log, empty, Outside{}); !errors.Is(err, ErrForeignArchive) {
 		t.Errorf("of the archive of another network it says %v", err)
+	}
+}
+
+// archivedThere is an archived log with its archive, a session whose samples are in it, and what the
+// file of it has, unpacked.
+func archivedThere(t *testing.T) (log, dir string, session domain.SessionID, text []byte) {
+	t.Helper()
+	file, over, _ := threeMonths(t)
+	log, dir = filepath.Join(t.TempDir(), "log"), t.TempDir()
+	if _, err := imported(t, file, log); err != nil {
+		t.Fatal(err)
+	}
+	source, err := openLog(t, log, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, _, err := audit.Archivables(t.Context(), source, over, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, source)
+	last := eventlog.Position(0)
+	for stream, s := range sessions {
+		if s.Month == "2027-01" && s.Last > last {
+			last, session = s.Last, domain.SessionID(strings.TrimPrefix(string(stream), "session-"))
+		}
+	}
+	if _, err := archivedTo(t, log, dir, over); err != nil {
+		t.Fatal(err)
+	}
+	from, err := openFile(filepath.Join(dir, "2027-01.jsonl.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if text, err = io.ReadAll(from); err != nil {
+		t.Fatal(err)
+	}
+	return log, dir, session, text
+}
+
+// gzipped is a text as a file of an archive has it.
+func gzipped(t *testing.T, text []byte) []byte {
+	t.Helper()
+	var pack bytes.Buffer
+	zip := gzip.NewWriter(&pack)
+	if _, err := zip.Write(text); err != nil || zip.Close() != nil {
+		t.Fatal(err)
+	}
+	return pack.Bytes()
+}
+
+// Who asks for one session is told what is wrong with the file that it is in.
+func TestASessionInAnArchiveThatIsNotWhole(t *testing.T) {
+	log, dir, session, text := archivedThere(t)
+	file := filepath.Join(dir, "2027-01.jsonl.gz")
+	whole := gzipped(t, text)
+	sample := bytes.LastIndex(text, []byte(`"kind":"sample"`))
+	changed := slices.Clone(text)
+	changed[sample+bytes.IndexByte(text[sample:], '}')-4] ^= 1
+	for name, c := range map[string]struct {
+		text []byte
+	}{
+		"empty":   {nil},
+		"cut off": {whole[:len(whole)/2]},
+		"no gzip": {text},
+		"changed": {gzipped(t, changed)},
+	} {
+		if err := os.WriteFile(file, c.text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		past := PastConfig{Source: log, Archive: dir}
+		for command, do := range map[string]func(p *program.Process) error{
+			"prove": func(p *program.Process) error {
+				return Prove(t.Context(), p, ProveConfig{Session: session, Source: log, Archive: dir})
+			},
+			"show": func(p *program.Process) error { return ShowSession(t.Context(), p, past, session) },
+			"why":  func(p *program.Process) error { return WhySession(t.Context(), p, past, session, false) },
+		} {
+			t.Run(name+", "+command, func(t *testing.T) {
+				var said strings.Builder
+				printed, err := run(t, "", func(p *program.Process) error {
+					p.Stderr = &said
+					return do(p)
+				})
+				if command == "prove" && (err == nil || printed != "") || command != "prove" && err == nil && !strings.Contains(printed, "CLOSED") {
+					t.Errorf("%v\n%s%s", err, said.String(), printed)
+				}
+			})
+		}
 	}
 }
 

@@ -211,29 +211,28 @@ func (l *lineLog) commitAt(at place) (eventlog.Commit, error) {
 func (l *lineLog) index(ctx context.Context) (*places, error) {
 	all := &lineLog{name: l.name, lines: l.reader(io.NewSectionReader(l.file, 0, math.MaxInt64))}
 	found := newPlaces()
-	for at := eventlog.Position(1); at != 0; {
-		next := eventlog.Position(0)
-		for c, err := range all.All(ctx, at) {
-			if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
-				if damage.Stream != "" {
-					found.add(damage.Stream, place{damage: damage})
-				}
-				next = damage.Position + 1
-				break
+	for ctx.Err() == nil {
+		c, err := all.read()
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
+			if damage.Stream != "" {
+				found.add(damage.Stream, place{damage: damage})
 			}
-			if err != nil {
-				return nil, err
-			}
-			begins, ends := all.lines.Span()
-			for i, p := range c.Parts {
-				if !slices.ContainsFunc(c.Parts[:i], func(q eventlog.Part) bool { return q.Stream == p.Stream }) {
-					found.add(p.Stream, place{offset: begins, length: ends - begins})
-				}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		begins, ends := all.lines.Span()
+		for i, p := range c.Parts {
+			if !slices.ContainsFunc(c.Parts[:i], func(q eventlog.Part) bool { return q.Stream == p.Stream }) {
+				found.add(p.Stream, place{offset: begins, length: ends - begins})
 			}
 		}
-		at = next
 	}
-	return found, nil
+	return nil, ctx.Err()
 }
 
 // seek goes to a line.
