@@ -1,10 +1,6 @@
 package session
 
-import (
-	"github.com/google/uuid"
-
-	"evcharging/domain"
-)
+import "evcharging/domain"
 
 // Done is an Engine's final report as it came.
 type Done struct {
@@ -62,7 +58,7 @@ func (s *Session) issue(now domain.UnixMillis, energy domain.MilliwattHours, rea
 		startedAt = s.grantedAt
 	}
 	s.record(now, TicketIssued{
-		Ticket:    domain.TicketID(uuid.NewSHA1(sessions, []byte("ticket\n"+string(s.id))).String()),
+		Ticket:    TicketFor(s.id),
 		StartedAt: startedAt, EndedAt: max(startedAt, endedAt),
 		Energy: energy, Price: s.price, Amount: domain.Cost(energy, s.price), Reason: reason, Ignored: s.uncounted,
 	})

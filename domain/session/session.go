@@ -179,6 +179,11 @@ func IDForCause(point domain.PointID, driver domain.DriverID, cause string) doma
 	return derive("cause", string(driver), string(point), cause)
 }
 
+// TicketFor is the id of a session's ticket: a UUIDv5 of the session's.
+func TicketFor(id domain.SessionID) domain.TicketID {
+	return domain.TicketID(uuid.NewSHA1(sessions, []byte("ticket\n"+string(id))).String())
+}
+
 func derive(kind string, texts ...string) domain.SessionID {
 	name := kind
 	for _, t := range texts {
