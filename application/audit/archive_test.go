@@ -118,6 +118,7 @@ func TestAnArchivedLogIsVerifiedByWhatIsLeft(t *testing.T) {
 		"it begins late":      {func(a *eventlog.ArchivedError) { a.From++ }, audit.ErrMissing},
 		"it begins early":     {func(a *eventlog.ArchivedError) { a.From-- }, audit.ErrRepeated},
 		"it ends early":       {func(a *eventlog.ArchivedError) { a.To--; a.Hash[0] ^= 1 }, audit.ErrMissing},
+		"gone":                {func(a *eventlog.ArchivedError) { a.Missing = audit.ErrNothing }, audit.ErrArchive},
 		"of no session":       {func(a *eventlog.ArchivedError) { a.Stream = "session-none" }, audit.ErrMissing},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,6 +132,9 @@ func TestAnArchivedLogIsVerifiedByWhatIsLeft(t *testing.T) {
 					t.Errorf("%+v, %v", got, findings)
 				}
 				return
+			}
+			if name == "gone" && (got.Missing != 1 || got.Archived != 0 || len(findings) != 1 || got.Tickets != whole.Tickets) {
+				t.Errorf("%+v, %v", got, findings)
 			}
 			if !slices.ContainsFunc(findings, func(f audit.Finding) bool { return errors.Is(f.Reason, c.want) }) {
 				t.Errorf("it finds %v, want %v", findings, c.want)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -39,6 +40,7 @@ var (
 	ErrUnreadable = errors.New("it can't be understood")
 	ErrCommit     = errors.New("it is not as its commit says")
 	ErrTicket     = errors.New("the ticket does not follow from its events")
+	ErrArchive    = errors.New("what was moved to the archive can't be read there")
 )
 
 // Finding is something that is wrong with a log.
@@ -89,8 +91,8 @@ type Verified struct {
 	// could not be, since something before them is damaged.
 	Tickets, Unchecked uint64
 	// Archived is how many events more are in an archive that is not at hand: of them only what
-	// they join was looked at.
-	Archived uint64
+	// they join was looked at. Missing is how many an archive that is at hand should have, and has not.
+	Archived, Missing uint64
 	// Findings is how many there are.
 	Findings int
 	// Concerned are the streams that findings are about, in order of their names.
@@ -157,6 +159,8 @@ type verifier struct {
 	remains []Remains
 	// damage is the last thing that the store could not read: the next may be the same.
 	damage Finding
+	// missing is what files of an archive that is at hand don't have.
+	missing map[string]missed
 
 	chains map[eventlog.Stream]*chain
 	// closed are those of the chains that are closed, the one that closed first before the others.
@@ -166,9 +170,16 @@ type verifier struct {
 	forgotten map[uint64]struct{}
 }
 
+// missed is what a file of an archive should have, and has not.
+type missed struct {
+	events uint64
+	// first is why, of those that are missing first.
+	first error
+}
+
 func newVerifier(log Log, codec central.Codec, found func(Finding)) *verifier {
 	return &verifier{
-		log: log, codec: codec, found: found, concerned: map[eventlog.Stream]bool{},
+		log: log, codec: codec, found: found, concerned: map[eventlog.Stream]bool{}, missing: map[string]missed{},
 		chains: map[eventlog.Stream]*chain{}, forgotten: map[uint64]struct{}{},
 	}
 }
@@ -293,6 +304,10 @@ func (v *verifier) all(ctx context.Context, progress func(Verified)) (Verified, 
 		}
 	}
 	v.flush()
+	for _, file := range slices.Sorted(maps.Keys(v.missing)) { // once for each: they may be all sessions of a month
+		m := v.missing[file]
+		v.tell(Finding{Where: file, Reason: fmt.Errorf("%w, %d of its events: %w", ErrArchive, m.events, m.first)})
+	}
 	err := ctx.Err()
 	if err == nil && v.witness != nil {
 		err = v.witness.end()
@@ -305,7 +320,13 @@ func (v *verifier) all(ctx context.Context, progress func(Verified)) (Verified, 
 // pass goes over samples that are in an archive. The next part of the stream must be made to
 // follow the last of them, and the state that it is folded on is that of rehydration.
 func (v *verifier) pass(at *eventlog.DamagedError, a *eventlog.ArchivedError) {
-	v.counts.Archived += uint64(a.To - a.From + 1)
+	if events := uint64(a.To - a.From + 1); a.Missing == nil {
+		v.counts.Archived += events
+	} else {
+		m := v.missing[a.Archive]
+		v.missing[a.Archive] = missed{m.events + events, cmp.Or(m.first, a.Missing)}
+		v.counts.Missing += events
+	}
 	wrong := func(reason error) {
 		v.find(Finding{Position: at.Position, Where: at.Where, Stream: a.Stream, Version: a.From, Reason: reason})
 	}

@@ -212,11 +212,20 @@ type ArchivedError struct {
 	Prev, Hash Hash
 	// Archive is the name of the file that has them, and all of the stream up to its close.
 	Archive string
+	// Missing says why they can't be had of an archive that is at hand; nil where none is.
+	Missing error
 }
 
 func (e *ArchivedError) Error() string {
-	return fmt.Sprintf("versions %d to %d of %s are in the archive, in %s: name its folder, too, with --archive", e.From, e.To, e.Stream, e.Archive)
+	text := fmt.Sprintf("versions %d to %d of %s are in the archive, in %s: ", e.From, e.To, e.Stream, e.Archive)
+	if e.Missing != nil {
+		return text + e.Missing.Error()
+	}
+	return text + "name its folder, too, with --archive"
 }
+
+// Unwrap is Missing.
+func (e *ArchivedError) Unwrap() error { return e.Missing }
 
 // Moved says which samples of a stream are in an archive: all whose events are before a
 // version, in a file.

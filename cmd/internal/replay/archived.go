@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func (s *Source) join(archive string) error {
 	if err != nil {
 		return err
 	}
-	log := &archivedLog{Log: s.Log, files: files}
+	log := &archivedLog{Log: s.Log, dir: archive, files: files}
 	s.Log, s.close = log, append(s.close, log.close)
 	return nil
 }
@@ -97,6 +98,7 @@ func filesIn(dir string) (names []string, err error) {
 // before, commit by commit, each at its position.
 type archivedLog struct {
 	eventlog.Log
+	dir   string
 	files []string
 
 	mu sync.Mutex
@@ -189,8 +191,9 @@ func (l *archivedLog) All(ctx context.Context, from eventlog.Position) iter.Seq2
 				yield(eventlog.Positioned{}, fmt.Errorf("%w: at position %d %s has commit %s, and the log %s", ErrForeignArchive, at, first.name, first.commit.ID, c.ID))
 				return
 			case err != nil:
-				if damage := m.damage(at); damage != nil && errors.As(err, &archived) {
-					err = damage // that is why
+				if errors.As(err, &archived) {
+					// What is wrong with a file is why.
+					err = cmp.Or(m.damage(at), l.lacks(archived, at, m.broken(archived.Archive)))
 				}
 				yield(eventlog.Positioned{}, err)
 				return
@@ -201,6 +204,30 @@ func (l *archivedLog) All(ctx context.Context, from eventlog.Position) iter.Seq2
 		}
 		yield(eventlog.Positioned{}, ctx.Err())
 	}
+}
+
+// lacks tells that the archive does not have what it should, and why: reason, where it is not nil;
+// else its file is not there, or has other sessions.
+func (l *archivedLog) lacks(archived *eventlog.ArchivedError, at eventlog.Position, reason error) error {
+	missing := *archived
+	switch {
+	case reason != nil:
+		missing.Missing = reason
+	case l.file(archived.Archive) == "":
+		missing.Missing = fmt.Errorf("%s has no such file", l.dir)
+	default:
+		missing.Missing = fmt.Errorf("%s does not have them: %w", l.file(archived.Archive), ErrForeignArchive)
+	}
+	return &eventlog.DamagedError{Where: l.dir, Position: at, Stream: archived.Stream, Reason: &missing}
+}
+
+// file is the path of a file of the archive; empty where it is not there.
+func (l *archivedLog) file(name string) string {
+	i := slices.IndexFunc(l.files, func(file string) bool { return filepath.Base(file) == name })
+	if i < 0 {
+		return ""
+	}
+	return l.files[i]
 }
 
 // merging is a log and the files of its archive that are read side by side.
@@ -260,7 +287,17 @@ func (m *merging) emit(c eventlog.Positioned, yield func(eventlog.Positioned, er
 func (m *merging) damage(at eventlog.Position) error {
 	for _, f := range m.files {
 		if f.err != nil {
-			return damagedLine(fmt.Sprintf("line %d of %s", f.lines.Line(), f.name), at, f.text, f.err)
+			return damagedLine(f.where(), at, f.text, f.err)
+		}
+	}
+	return nil
+}
+
+// broken is what was said before of a file that can't be read any further.
+func (m *merging) broken(name string) error {
+	for _, f := range m.files {
+		if filepath.Base(f.name) == name {
+			return f.passed
 		}
 	}
 	return nil
@@ -309,6 +346,13 @@ type archiveReader struct {
 	text   []byte
 	err    error
 	ended  bool
+	// passed is what could not be read before, where anything could not.
+	passed error
+}
+
+// where names the line that was read last.
+func (r *archiveReader) where() string {
+	return fmt.Sprintf("line %d of %s", max(r.lines.Line(), 1), r.name)
 }
 
 // advance goes to the next commit from a position on, or to what can't be read before that.
@@ -325,7 +369,11 @@ func (r *archiveReader) advance(to eventlog.Position) {
 		} else if err = c.Check(); err == nil {
 			r.at = c.Position
 		}
-		if err == nil && r.at < to || err != nil && max(r.at, 1) < r.from {
+		if err != nil && max(r.at, 1) < r.from {
+			r.passed = cmp.Or(r.passed, fmt.Errorf("%s: %w", r.where(), err))
+			continue
+		}
+		if err == nil && r.at < to {
 			continue
 		}
 		r.commit, r.err = c, err
@@ -363,12 +411,12 @@ func (l *archivedLog) Read(ctx context.Context, stream eventlog.Stream, from eve
 // readArchived yields what an archive has of a stream from a version on, and gives the version
 // that it ends at; false where no more is wanted, or to be had.
 func (l *archivedLog) readArchived(ctx context.Context, stream eventlog.Stream, from eventlog.Version, archived *eventlog.ArchivedError, yield func(eventlog.Commit, error) bool) (last eventlog.Version, more bool) {
-	i := slices.IndexFunc(l.files, func(name string) bool { return filepath.Base(name) == archived.Archive })
-	if i < 0 {
-		yield(eventlog.Commit{}, &eventlog.DamagedError{Stream: stream, Reason: archived})
+	file := l.file(archived.Archive)
+	if file == "" {
+		yield(eventlog.Commit{}, l.lacks(archived, 0, nil))
 		return 0, false
 	}
-	lines, err := l.take(ctx, l.files[i])
+	lines, err := l.take(ctx, file)
 	if err != nil {
 		yield(eventlog.Commit{}, err)
 		return 0, false
@@ -384,7 +432,7 @@ func (l *archivedLog) readArchived(ctx context.Context, stream eventlog.Stream, 
 		last = c.Parts[0].Last()
 	}
 	if last < archived.To {
-		yield(eventlog.Commit{}, &eventlog.DamagedError{Where: l.files[i], Stream: stream, Reason: archived})
+		yield(eventlog.Commit{}, &eventlog.DamagedError{Where: file, Stream: stream, Reason: archived})
 		return 0, false
 	}
 	return last, true

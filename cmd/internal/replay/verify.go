@@ -191,6 +191,9 @@ func logSummary(v audit.Verified) string {
 	if v.Archived > 0 {
 		text += counted(v.Archived, "more event") + " in an archive that was not looked at (--archive), "
 	}
+	if v.Missing > 0 {
+		text += counted(v.Missing, "event") + " missing in the archive, "
+	}
 	if v.Findings == 0 {
 		return text + "all is well"
 	}
