@@ -77,7 +77,7 @@ func load(dir string, o Options) (*contents, error) {
 	}
 	c := &contents{
 		dir: dir, options: o,
-		handles:  &handles{limit: openFiles},
+		handles:  &handles{limit: openFiles, expected: map[string]fileDigest{}},
 		causes:   map[partition][]offsets{},
 		salvaged: map[eventlog.Position]string{},
 	}
@@ -181,8 +181,8 @@ func (c *contents) openDirectory(indices []eventlog.Position) (summaries []summa
 	if err == nil {
 		summaries, c.streams, err = readDirectory(c.directory)
 		for _, s := range summaries {
-			if err == nil && !slices.Contains(indices, s.first) {
-				err = fmt.Errorf("%s: %w", indexName(s.first), fs.ErrNotExist)
+			if err == nil {
+				err = s.index.check(filepath.Join(c.dir, indexName(s.first)))
 			}
 		}
 	}
@@ -211,6 +211,7 @@ func (c *contents) openDirectory(indices []eventlog.Position) (summaries []summa
 // know takes note of the causes of a segment that has an index.
 func (c *contents) know(s summary) {
 	c.newest = max(c.newest, s.newest)
+	c.handles.expect(filepath.Join(c.dir, indexName(s.first)), s.index)
 	for p, bounds := range s.causes {
 		c.causes[p] = append(c.causes[p], offsets{s.first, bounds[0], bounds[1], s.newest})
 	}

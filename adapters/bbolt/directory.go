@@ -17,15 +17,15 @@ import (
 // The directory is what is known of all segments that have an index, so that a start
 // reads this and the segments without one. Three buckets, each value sealed:
 //
-//	segments  first position → summary
+//	indexed   first position → summary, and what its index was made as
 //	open      stream → its state, of streams that are open
 //	closed    stream → the newest segment that has parts of it, of all others
 //
 // It holds nothing that the segments don't: where it is lost, it is made again.
 var (
-	segmentsBucket = []byte("segments")
-	openBucket     = []byte("open")
-	closedBucket   = []byte("closed")
+	indexedBucket = []byte("indexed")
+	openBucket    = []byte("open")
+	closedBucket  = []byte("closed")
 )
 
 // summary is what is known of a segment that has an index.
@@ -35,11 +35,14 @@ type summary struct {
 	newest domain.UnixMillis
 	// causes has, for each partition, the least and the greatest offset of its causes.
 	causes map[partition][2]int64
+	// index is that of the index's file. An index that lacks something, or that of another
+	// segment, would tell of causes and streams that they are not there.
+	index fileDigest
 }
 
 func makeDirectory(dir string, at crashPoint) error {
 	return makeFile(filepath.Join(dir, directoryName), at, func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{segmentsBucket, openBucket, closedBucket} {
+		for _, name := range [][]byte{indexedBucket, openBucket, closedBucket} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -53,7 +56,11 @@ func readDirectory(db *bolt.DB) (summaries []summary, open map[eventlog.Stream]s
 	open = map[eventlog.Stream]state{}
 	err = guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
-			err := tx.Bucket(segmentsBucket).ForEach(func(key, value []byte) error {
+			indexed := tx.Bucket(indexedBucket)
+			if indexed == nil {
+				return fmt.Errorf("%w: an older program made it", errBroken)
+			}
+			err := indexed.ForEach(func(key, value []byte) error {
 				r, err := unseal(key, value)
 				if err != nil {
 					return err
@@ -96,7 +103,7 @@ func findClosed(tx *bolt.Tx, name eventlog.Stream) (eventlog.Position, error) {
 
 // addToDirectory adds a segment whose index has been written.
 func addToDirectory(tx *bolt.Tx, s summary, t *tail) error {
-	if err := putSealed(tx.Bucket(segmentsBucket), positionKey(s.first), s.encode()); err != nil {
+	if err := putSealed(tx.Bucket(indexedBucket), positionKey(s.first), s.encode()); err != nil {
 		return err
 	}
 	open, closed := tx.Bucket(openBucket), tx.Bucket(closedBucket)
@@ -116,8 +123,8 @@ func addToDirectory(tx *bolt.Tx, s summary, t *tail) error {
 }
 
 // summarize is what the directory keeps of a segment.
-func summarize(first eventlog.Position, t *tail) summary {
-	s := summary{first: first, last: t.last, newest: t.newest, causes: map[partition][2]int64{}}
+func summarize(first eventlog.Position, t *tail, index fileDigest) summary {
+	s := summary{first: first, last: t.last, newest: t.newest, causes: map[partition][2]int64{}, index: index}
 	for p, causes := range t.causes {
 		var bounds [2]int64
 		started := false
@@ -135,6 +142,7 @@ func summarize(first eventlog.Position, t *tail) summary {
 func (s summary) encode() []byte {
 	b := positionKey(s.last)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.newest))
+	b = append(b, s.index[:]...)
 	for p, bounds := range s.causes {
 		b = append(b, p.prefix()...)
 		b = binary.BigEndian.AppendUint64(b, uint64(bounds[0]))
@@ -148,6 +156,7 @@ func readSummary(key []byte, r *reader) summary {
 		first: eventlog.Position(binary.BigEndian.Uint64(key)), last: eventlog.Position(r.uint64()),
 		newest: domain.UnixMillis(r.uint64()), causes: map[partition][2]int64{},
 	}
+	copy(s.index[:], r.bytes(uint64(len(s.index))))
 	for len(r.rest) > 0 {
 		p := partition{topic: string(r.bytes(uint64(r.byte())))}
 		p.number = int32(r.uint32())

@@ -11,9 +11,9 @@
 //	suspect                   mark: a write has failed, the newest files are copied at start
 //
 // The segments are the log; a segment that is full (64 MiB) changes only where it is archived. Indices
-// and directory hold nothing that the segments don't: whoever removes index.db has all of
-// them made again at the next start. Any file is there whole or not at all, for it is made
-// beside its place (.tmp) and put there when it is on the disk.
+// and directory hold nothing that the segments don't: where index.db is gone, or an index is not
+// as it was made, all of them are made again at the next start. Any file is there whole or not at
+// all, for it is made beside its place (.tmp) and put there when it is on the disk.
 //
 // # Writing
 //
@@ -52,5 +52,6 @@
 // having changed no segment, and OpenToRead reads what there is. bbolt has no checksum of its
 // pages: that nothing of such a segment is missing is told by its pages' elements, each in
 // its place, and by each page being in use once, or free. Of its two meta pages both have to be
-// right: what they say lies in one sector, which a disk writes whole, so a crash tears none.
+// right, and of two transactions one after the other: what they say lies in one sector, which a
+// disk writes whole, so a crash tears none.
 package bbolt

@@ -244,7 +244,7 @@ func blame(err error, where string, at eventlog.Position, name eventlog.Stream) 
 		return err
 	}
 	if filepath.Ext(where) != segmentSuffix {
-		err = fmt.Errorf("%w (to have the file made again, stop the program, remove the file, and start)", err)
+		err = fmt.Errorf("%w (the file is made again when the program starts: stop it, and start it)", err)
 	}
 	return &eventlog.DamagedError{Where: where, Position: at, Stream: name, Reason: err}
 }

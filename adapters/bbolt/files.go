@@ -1,6 +1,7 @@
 package bbolt
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -139,6 +140,32 @@ func prefetch(path string) {
 	}
 }
 
+// fileDigest is the SHA-256 of a file that is written once.
+type fileDigest [sha256.Size]byte
+
+func digestFile(path string) (d fileDigest, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return d, err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return d, err
+	}
+	h.Sum(d[:0])
+	return d, nil
+}
+
+// check is errBroken where the file is not as it was made.
+func (d fileDigest) check(path string) error {
+	is, err := digestFile(path)
+	if err == nil && is != d {
+		err = fmt.Errorf("%w: %s is not as it was made", errBroken, filepath.Base(path))
+	}
+	return err
+}
+
 // handles keeps the files that nobody writes to open, the last used ones of them.
 type handles struct {
 	mu sync.Mutex
@@ -146,6 +173,14 @@ type handles struct {
 	open   []*bolt.DB
 	limit  int
 	closed bool
+	// expected are the digests of those that have to be as they were made.
+	expected map[string]fileDigest
+}
+
+func (h *handles) expect(path string, d fileDigest) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.expected[path] = d
 }
 
 // view reads a file. It fails with bolterrors.ErrDatabaseNotOpen once the handles are closed.
@@ -177,6 +212,11 @@ func (h *handles) get(path string) (db, surplus *bolt.DB, err error) {
 		db = h.open[i]
 		h.open = append(slices.Delete(h.open, i, i+1), db)
 		return db, nil, nil
+	}
+	if d, ok := h.expected[path]; ok {
+		if err := d.check(path); err != nil {
+			return nil, nil, err
+		}
 	}
 	if db, err = openFile(path, bolt.Options{ReadOnly: true, NoStatistics: true}); err != nil {
 		return nil, nil, err

@@ -93,8 +93,17 @@ func (w *walk) all() error {
 	if !ok || two.pageSize != one.pageSize {
 		return errors.New("its second page is not as it was written")
 	}
-	if w.meta = one; two.transaction > one.transaction {
+	// Each transaction writes the page of its parity, so the two are of neighbours.
+	switch {
+	case one.transaction+1 == two.transaction:
 		w.meta = two
+	case two.transaction+1 == one.transaction:
+		w.meta = one
+	default:
+		return errors.New("its first two pages are not of one file")
+	}
+	if one.transaction%2 != 0 {
+		return errors.New("its first two pages are exchanged")
 	}
 	if w.end > w.size/w.pageSize {
 		return errors.New("it is cut off")

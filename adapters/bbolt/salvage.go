@@ -62,20 +62,23 @@ func dig(path string, first, until eventlog.Position) (*salvage, error) {
 		first: first, limit: until, last: first - 1,
 		found: map[eventlog.Position]candidate{}, leads: map[uint64][]eventlog.Position{},
 	}
-	if until == 0 {
-		s.limit = first + eventlog.Position(len(content)/leastRecord)
-	}
 	size := os.Getpagesize()
 	for _, at := range []int{0, 4096, size} {
 		if m, ok := readMeta(content[min(at, len(content)):]); ok {
 			size = int(m.pageSize)
 		}
 	}
-	for _, read := range []func([]byte, uint64){s.branch, s.leaf} {
+	pages := func(read func([]byte, uint64)) {
 		for at := 0; at+pageHeader < len(content); at += size {
 			read(content[at:], uint64(at/size))
 		}
 	}
+	if until == 0 {
+		s.limit = first + eventlog.Position(len(content)/leastRecord)
+		pages(s.reach)
+	}
+	pages(s.branch)
+	pages(s.leaf)
 	maps.DeleteFunc(s.found, func(_ eventlog.Position, c candidate) bool { return c.rank == ambiguous })
 	for position := range s.found {
 		s.last = max(s.last, position)
@@ -114,16 +117,40 @@ func (s *salvage) branch(page []byte, _ uint64) {
 	}
 }
 
-// leaf takes what a page has, or what a bucket in it has.
+// element is a record that a page has, and the position behind it.
+type element struct {
+	position, next eventlog.Position
+	candidate
+}
+
+// reach makes room for the positions of what was moved to an archive: a record stands for
+// more of them than it has bytes.
+func (s *salvage) reach(page []byte, _ uint64) {
+	for _, e := range s.records(page) {
+		s.limit += e.next - e.position - 1
+	}
+}
+
+// leaf takes the records of a page.
 func (s *salvage) leaf(page []byte, number uint64) {
+	all := s.records(page)
+	for i, e := range all {
+		follows := i > 0 && all[i-1].next == e.position
+		followed := i+1 < len(all) && e.next == all[i+1].position
+		leads := s.leads[number]
+		alone := len(all) == 1 && e.rank == whole && (len(leads) == 0 || slices.Contains(leads, e.position))
+		if e.position < s.limit && (follows || followed || alone) {
+			s.take(e.position, e.candidate)
+			s.last = max(s.last, e.next-1)
+		}
+	}
+}
+
+// records are those that a page has, or a bucket in it.
+func (s *salvage) records(page []byte) (all []element) {
 	if len(page) < pageHeader+pageElement {
-		return
+		return nil
 	}
-	type element struct {
-		position, next eventlog.Position
-		candidate
-	}
-	var all []element
 	n := elements(page, native.Uint32(page[pageHeader+4:]))
 	for i := range n {
 		at := pageHeader + i*pageElement
@@ -133,7 +160,7 @@ func (s *salvage) leaf(page []byte, number uint64) {
 		}
 		name, content := page[start:start+key], page[start+key:start+key+value]
 		if bytes.Equal(name, commitsBucket) && len(content) > bucketHeader {
-			s.leaf(content[bucketHeader:], 0)
+			all = append(all, s.records(content[bucketHeader:])...)
 			continue
 		}
 		if key != 8 || value < recordPrefix {
@@ -158,16 +185,7 @@ func (s *salvage) leaf(page []byte, number uint64) {
 		e.next = e.position + max(s.r.moved, 1)
 		all = append(all, e)
 	}
-	for i, e := range all {
-		follows := i > 0 && all[i-1].next == e.position
-		followed := i+1 < len(all) && e.next == all[i+1].position
-		leads := s.leads[number]
-		alone := len(all) == 1 && e.rank == whole && (len(leads) == 0 || slices.Contains(leads, e.position))
-		if e.position < s.limit && (follows || followed || alone) {
-			s.take(e.position, e.candidate)
-			s.last = max(s.last, e.next-1)
-		}
-	}
+	return all
 }
 
 func (s *salvage) take(at eventlog.Position, c candidate) {

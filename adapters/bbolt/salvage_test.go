@@ -312,3 +312,50 @@ func TestNoBitThatIsFlippedMakesAWrongRecordOrATotalLoss(t *testing.T) {
 		t.Errorf("of 200, %d were opened", opened)
 	}
 }
+
+// What was moved to an archive has positions, and hardly any bytes: what comes behind it is found all the same.
+func TestAnArchivedSegmentThatBreaksIsHadBack(t *testing.T) {
+	const sessions, samples = 6, 1000
+	dir, b := t.TempDir(), eventlogtest.NewBuilder("ev.supply.done")
+	moved := map[eventlog.Stream]eventlog.Moved{}
+	var commits []eventlog.Commit
+	for i := range sessions {
+		session := eventlog.Stream(fmt.Sprint("session-", i))
+		commits = append(commits, b.Commit(b.Cause(), eventlogtest.Lifecycle("point-1", `"occupied"`), eventlogtest.Lifecycle(session, `"authorized"`)))
+		for range samples {
+			commits = append(commits, b.Commit(eventlog.Cause{}, eventlogtest.Sample(session, `"sampled"`)))
+		}
+		moved[session] = eventlog.Moved{Before: b.Head(session).Version, Archive: "2026-08.jsonl.gz"}
+		commits = append(commits, b.Commit(b.Cause(), eventlogtest.Lifecycle("point-1", `"released"`), eventlogtest.Closing(session, `"ticket"`)))
+	}
+	log := open(t, dir, Options{})
+	if n := appendAll(t, log, commits); n != len(commits) {
+		t.Fatalf("append %d fails", n)
+	}
+	shut(t, log)
+	if n, err := Archive(t.Context(), dir, quiet(Options{}), moved); n != sessions*(samples-1) || err != nil {
+		t.Fatalf("%d commits are moved, %v", n, err)
+	}
+	rewriteFile(t, filepath.Join(dir, segmentName(1)), func(c []byte) []byte {
+		if len(c)/leastRecord > len(commits)/2 {
+			t.Fatalf("a file of %d bytes is too large for this test", len(c))
+		}
+		c[pageHeader] ^= 1 // of the first page alone
+		return c
+	})
+
+	log = openToRead(t, dir, Options{})
+	for stream := range moved {
+		if head, err := log.Head(t.Context(), stream); head != b.Head(stream) || err != nil {
+			t.Errorf("%s has head %+v, %v", stream, head, err)
+		}
+	}
+	for i, c := range commits {
+		if c.Cause.IsZero() {
+			continue
+		}
+		if found, ok, err := log.ByCause(t.Context(), c.Cause); !ok || found.ID != c.ID || err != nil {
+			t.Errorf("commit %d is not found: %v", i, err)
+		}
+	}
+}

@@ -76,8 +76,12 @@ func (c *contents) index(s *segment) error {
 	if err := makeFile(path, c.options.at, func(tx *bolt.Tx) error { return writeIndex(tx, s.tail) }); err != nil {
 		return err
 	}
-	known := summarize(s.first, s.tail)
-	err := guard(func() error {
+	digest, err := digestFile(path)
+	if err != nil {
+		return err
+	}
+	known := summarize(s.first, s.tail, digest)
+	err = guard(func() error {
 		return c.directory.Update(func(tx *bolt.Tx) error { return addToDirectory(tx, known, s.tail) })
 	})
 	if err == nil {
