@@ -341,25 +341,21 @@ func (c *Chain) Next(network uuid.UUID, at domain.UnixMillis, heads []Head) (Che
 // stays as it was. ErrLost where checkpoints between are missing: then it goes on with this
 // one. A chain may begin with any checkpoint.
 func (c *Chain) Follow(checkpoint Checkpoint, record Record) error {
-	before, err := TreeOf(record.Before, record.Peaks)
+	before, after, err := record.trees(checkpoint)
 	if err != nil {
-		return ErrTree
-	}
-	for i := 1; i < len(record.Heads); i++ {
-		if record.Heads[i-1].Stream >= record.Heads[i].Stream {
-			return ErrTree
-		}
-	}
-	after := before.with(record.Heads, nil)
-	if after.Size() != checkpoint.Heads || after.Root() != checkpoint.Root {
-		return ErrTree
+		return err
 	}
 	lost := false
 	if last := c.Last; last.Number > 0 {
 		next := checkpoint.Number == last.Number+1
 		lost = !next
-		if checkpoint.Number <= last.Number || checkpoint.Network != last.Network || checkpoint.At < last.At || checkpoint.Heads < last.Heads ||
-			next && (checkpoint.Before != c.Note || record.Before != last.Heads || before.Root() != last.Root) {
+		switch {
+		case checkpoint.Number <= last.Number, checkpoint.Network != last.Network, checkpoint.At < last.At, checkpoint.Heads < last.Heads,
+			next && checkpoint.Before != c.Note:
+			return ErrFork
+		case next && record.Before != last.Heads: // what a record begins with is not signed
+			return ErrTree
+		case next && before.Root() != last.Root:
 			return ErrFork
 		}
 	}
@@ -368,4 +364,23 @@ func (c *Chain) Follow(checkpoint Checkpoint, record Record) error {
 		return ErrLost
 	}
 	return nil
+}
+
+// trees are the tree before a record's heads and the one with them. ErrTree where that is not what its checkpoint
+// has signed.
+func (r Record) trees(c Checkpoint) (before, after Tree, err error) {
+	before, err = TreeOf(r.Before, r.Peaks)
+	if err != nil {
+		return Tree{}, Tree{}, ErrTree
+	}
+	for i := 1; i < len(r.Heads); i++ {
+		if r.Heads[i-1].Stream >= r.Heads[i].Stream {
+			return Tree{}, Tree{}, ErrTree
+		}
+	}
+	after = before.with(r.Heads, nil)
+	if after.Size() != c.Heads || after.Root() != c.Root {
+		return Tree{}, Tree{}, ErrTree
+	}
+	return before, after, nil
 }

@@ -50,8 +50,8 @@ type Witnessed struct {
 
 // VerifyAgainst is Verify, and holds the log against checkpoints: each head that they list
 // must be in it, and what is in it must be listed, unless it is newer than the last of them.
-// Its memory is besides that of the heads of a few checkpoints, and some 100 bytes for each
-// checkpoint: 50 MB for a year of them.
+// Its memory is besides that of the heads of a few checkpoints, and some 120 bytes for each
+// checkpoint: 60 MB for a year of them.
 func VerifyAgainst(ctx context.Context, log Log, codec central.Codec, notary Notary, checkpoints []Checkpoints, found func(Finding), progress func(Verified)) (Verified, Witnessed, error) {
 	w := &witness{
 		ctx: ctx, log: log, notary: notary, sources: checkpoints,
@@ -92,8 +92,12 @@ type span struct {
 	at, until   domain.UnixMillis
 }
 
-// signed is a checkpoint's note, and the one before it.
-type signed struct{ note, before tlog.Hash }
+// signed is a checkpoint's note, and the one before it; how many heads the tree has, and how many
+// its record says that it had before: negative where the record is wrong.
+type signed struct {
+	note, before tlog.Hash
+	heads, from  int64
+}
 
 // witness holds checkpoints against a log that passes by.
 type witness struct {
@@ -244,7 +248,8 @@ func (w *witness) advance(r *witnessReader) error {
 	}
 }
 
-// take holds a checkpoint against the others of its key, and tells whether it is new.
+// take holds a checkpoint against the others of its key, and tells whether it is new. They may
+// come twice, and in any order: only what they say can contradict.
 func (w *witness) take(r *witnessReader, key string, record Record) bool {
 	c, chain := r.checkpoint, r.chains[key]
 	if chain == nil {
@@ -254,23 +259,34 @@ func (w *witness) take(r *witnessReader, key string, record Record) bool {
 	if w.notes[key] == nil {
 		w.notes[key] = map[uint64]signed{}
 	}
-	notes, note := w.notes[key], signed{NoteHash(record.Note), c.Before}
-	if chain.Last.Number == c.Number && chain.Note == note.note {
-		return false // it was written twice
-	}
-	err := chain.Follow(c, record)
+	notes, note := w.notes[key], signed{NoteHash(record.Note), c.Before, c.Heads, record.Before}
 	known, there := notes[c.Number]
-	before, after := notes[c.Number-1], notes[c.Number+1]
-	if there && known != note || before.note != (tlog.Hash{}) && before.note != note.before || after.before != (tlog.Hash{}) && after.before != note.note {
+	again := there && known.note == note.note
+	var err error
+	if last := chain.Last; c.Number > last.Number {
+		err = chain.Follow(c, record)
+	} else if _, _, err = record.trees(c); err == nil && (c.Network != last.Network || c.At > last.At || c.Heads > last.Heads) {
+		err = ErrFork // it comes behind a later one, which alone is none
+	}
+	before, first := notes[c.Number-1]
+	after, next := notes[c.Number+1]
+	switch {
+	case there && !again, first && before.note != note.before, next && after.before != note.note:
 		err = ErrFork
+	case err != nil && !errors.Is(err, ErrLost):
+	case first && before.heads != note.from, again && known.from >= 0 && known.from != note.from, next && after.from >= 0 && after.from != note.heads:
+		err = ErrTree
 	}
 	fork := errors.Is(err, ErrFork)
 	if err != nil && !errors.Is(err, ErrLost) && (!fork || !w.forked[key]) { // what is missing here may be elsewhere
 		w.find(Finding{Where: r.where(), Reason: err})
 	}
 	w.forked[key] = w.forked[key] || fork
-	if there && known == note {
+	if again {
 		return false
+	}
+	if errors.Is(err, ErrTree) {
+		note.from = -1
 	}
 	notes[c.Number] = note
 	if errors.Is(err, ErrTree) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"os"
@@ -376,6 +377,119 @@ func TestCheckpointsOfSeveralSources(t *testing.T) {
 			t.Errorf("%s: %+v, found %v", name, w, findings)
 		}
 	}
+}
+
+// record is the text of one checkpoint.
+func (o *outside) record(number int) []byte {
+	o.Helper()
+	from := bytes.Index(o.text, fmt.Appendf(nil, "checkpoint %d: ", number))
+	if from < 0 {
+		o.Fatalf("there is no checkpoint %d", number)
+	}
+	if to := bytes.Index(o.text[from:], fmt.Appendf(nil, "checkpoint %d: ", number+1)); to >= 0 {
+		return o.text[from : from+to]
+	}
+	return o.text[from:]
+}
+
+// In one file, too, checkpoints may stand twice and in any order: a copy before the file that it
+// is of, a topic that was told all of them once more.
+func TestCheckpointsInAnyOrderAreNoFork(t *testing.T) {
+	d := newDay(t, newKey(t))
+	text := slices.Clone(d.text)
+	once, _ := against(t, d.history, d.key, d.checkpoints("a file"))
+	records := make([][]byte, once.Checkpoints)
+	for i := range records {
+		records[i] = d.record(i + 1)
+	}
+	swapped := slices.Clone(records)
+	swapped[4], swapped[5] = swapped[5], swapped[4]
+	shuffled := slices.Clone(records)
+	rand.New(rand.NewPCG(1, 3)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+	backwards := slices.Clone(records)
+	slices.Reverse(backwards)
+	for name, all := range map[string][][]byte{
+		"all twice":                          {text, text},
+		"a copy of some before all":          {bytes.Join(records[:7], nil), text},
+		"the end, then all":                  {bytes.Join(records[9:], nil), text},
+		"one again behind the next":          slices.Insert(slices.Clone(records), 6, records[4]),
+		"two swapped":                        swapped,
+		"in any order":                       shuffled,
+		"backwards":                          backwards,
+		"all, then all once more and a rest": {bytes.Join(records[:12], nil), text},
+	} {
+		d.text = bytes.Join(all, nil)
+		w, findings := against(t, d.history, d.key, d.checkpoints("a file"))
+		if len(findings) > 0 || w.Checkpoints != once.Checkpoints || w.Newer != 0 || w.First != once.First || w.Last != once.Last {
+			t.Errorf("%s: %+v, found %v", name, w, findings)
+		}
+	}
+}
+
+// Whoever can write to the file can change the order, too: what he does to a checkpoint is found
+// wherever he puts it.
+func TestNoOrderOfCheckpointsHidesAChange(t *testing.T) {
+	key := newKey(t)
+	forged := &outside{TB: t, key: key}
+	h, _ := everyEnding(t)
+	for i, c := range h.commits {
+		for j, p := range c.Parts {
+			h.rewrite(i, j, func(e *central.Envelope) { e.CausedAt++ })
+			h.chain(p.Stream)
+		}
+	}
+	forged.watch(h, 5)
+	whole := newDay(t, key)
+	const other = 9
+	second := whole.record(2)
+	taken := hideHead(t, whole.record(1), second)
+	for name, c := range map[string]struct {
+		text []byte
+		want error
+	}{
+		"another history behind the whole":    {slices.Concat(whole.text, forged.record(other)), audit.ErrFork},
+		"another history behind the next":     {bytes.Replace(whole.text, whole.record(other+1), slices.Concat(whole.record(other+1), forged.record(other)), 1), audit.ErrFork},
+		"another history instead, behind":     {slices.Concat(bytes.Replace(whole.text, whole.record(other), nil, 1), forged.record(other)), audit.ErrFork},
+		"a head changed, again behind":        {slices.Concat(whole.text, bytes.Replace(second, []byte("session-"), []byte("session-0"), 1)), audit.ErrTree},
+		"a head hidden in its place":          {bytes.Replace(whole.text, second, taken, 1), audit.ErrTree},
+		"a head hidden, behind the others":    {slices.Concat(bytes.Replace(whole.text, second, nil, 1), taken), audit.ErrTree},
+		"a head hidden, before the others":    {slices.Concat(taken, bytes.Replace(whole.text, second, nil, 1)), audit.ErrTree},
+		"a head hidden, and the right behind": {slices.Concat(taken, whole.text), audit.ErrTree},
+		"the right, and a head hidden behind": {slices.Concat(whole.text, taken), audit.ErrTree},
+	} {
+		d := *whole
+		d.outside = &outside{TB: t, key: key, text: c.text}
+		_, findings := against(t, d.history, key, d.checkpoints("a file"))
+		if !slices.ContainsFunc(findings, func(f audit.Finding) bool { return errors.Is(f.Reason, c.want) }) {
+			t.Errorf("%s: it finds %v, not %q", name, findings, c.want)
+		}
+	}
+}
+
+// hideHead takes the first head out of a record, as somebody does who knows how the tree is made:
+// its hash stands among those of what was before.
+func hideHead(t *testing.T, before, text []byte) []byte {
+	t.Helper()
+	var tree audit.Tree
+	var record audit.Record
+	for _, text := range [][]byte{before, text} {
+		for r, err := range audit.Records(bytes.NewReader(text)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if record = r; r.Before == 0 {
+				for _, h := range r.Heads {
+					tree.Add(h, nil)
+				}
+			}
+		}
+	}
+	if len(record.Heads) < 2 || record.Before != tree.Size() {
+		t.Fatalf("the record has %d heads after %d", len(record.Heads), record.Before)
+	}
+	tree.Add(record.Heads[0], nil)
+	record.Before, record.Peaks, record.Heads = tree.Size(), tree.Peaks(), record.Heads[1:]
+	return record.Append(nil, 2)
 }
 
 // Any part that is older than the last checkpoint may be changed, with all that follows from
