@@ -240,6 +240,9 @@ func (p Past) Session(ctx context.Context, id domain.SessionID) (network.Session
 	for c, err := range p.stream(ctx, stream) {
 		if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok {
 			s.pass(archived, err)
+			if archived.Missing != nil {
+				p.Damaged(err)
+			}
 			continue
 		}
 		if errors.Is(err, eventlog.ErrDamaged) {

@@ -60,7 +60,9 @@ func (p Past) WhySession(ctx context.Context, id domain.SessionID) ([]Step, erro
 	for c, err := range p.stream(ctx, stream) {
 		if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok {
 			w.steps = append(w.steps, Step{Stream: stream, Version: archived.From, Said: archived.Error()})
-			w.Version, missed = archived.To, err
+			if w.Version, missed = archived.To, err; archived.Missing != nil {
+				p.Damaged(err)
+			}
 			continue
 		}
 		if err == nil && !p.has(c) {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"evcharging/adapters/bbolt"
 	"evcharging/adapters/durable"
 	"evcharging/adapters/eventjson"
+	"evcharging/adapters/jsonl"
 	"evcharging/adapters/memory"
 	"evcharging/adapters/mongo"
 	"evcharging/adapters/notary"
@@ -593,20 +595,30 @@ func TestASessionInAnArchiveThatIsNotWhole(t *testing.T) {
 	log, dir, session, text := archivedThere(t)
 	file := filepath.Join(dir, "2027-01.jsonl.gz")
 	whole := gzipped(t, text)
-	sample := bytes.LastIndex(text, []byte(`"kind":"sample"`))
+	sample := bytes.LastIndex(text, []byte(`"kind":"sample"`)) // that is in the log, too
+	sample = bytes.LastIndex(text[:sample], []byte(`"kind":"sample"`))
 	changed := slices.Clone(text)
 	changed[sample+bytes.IndexByte(text[sample:], '}')-4] ^= 1
+	other, err := os.ReadFile(filepath.Join(dir, "2027-02.jsonl.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const foreign = "FILE does not have them: the archive is of another log"
 	for name, c := range map[string]struct {
 		text []byte
+		says string
 	}{
-		"empty":   {nil},
-		"cut off": {whole[:len(whole)/2]},
-		"no gzip": {text},
-		"changed": {gzipped(t, changed)},
+		"empty":           {nil, "line 1 of FILE: the log ends too early: unpack it: unexpected EOF"},
+		"cut off":         {whole[:len(whole)/2], "line [0-9]+ of FILE: the log ends too early: unpack it: unexpected EOF"},
+		"no gzip":         {text, "line 1 of FILE: the log ends too early: unpack it: gzip: invalid header"},
+		"changed":         {gzipped(t, changed), "line [0-9]+ of FILE: malformed commit: the hash of part 0 of .* is not that of its content"},
+		"of another log":  {other, foreign},
+		"another history": {gzipped(t, otherwise(t, text, central.SessionStream(session))), foreign},
 	} {
 		if err := os.WriteFile(file, c.text, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		want := regexp.MustCompile(`versions [0-9]+ to [0-9]+ of session-` + string(session) + ` are in the archive, in 2027-01\.jsonl\.gz: ` + strings.ReplaceAll(c.says, "FILE", regexp.QuoteMeta(file)) + `\n`)
 		past := PastConfig{Source: log, Archive: dir}
 		for command, do := range map[string]func(p *program.Process) error{
 			"prove": func(p *program.Process) error {
@@ -621,12 +633,76 @@ func TestASessionInAnArchiveThatIsNotWhole(t *testing.T) {
 					p.Stderr = &said
 					return do(p)
 				})
-				if command == "prove" && (err == nil || printed != "") || command != "prove" && err == nil && !strings.Contains(printed, "CLOSED") {
-					t.Errorf("%v\n%s%s", err, said.String(), printed)
+				switch command {
+				case "prove":
+					if err == nil || !want.MatchString(err.Error()+"\n") || printed != "" {
+						t.Errorf("it says %v, and prints\n%s", err, printed)
+					}
+				default: // a session that is closed is known without its samples
+					if !errors.Is(err, ErrIncomplete) || !want.MatchString(said.String()) || !strings.Contains(printed, "CLOSED") {
+						t.Errorf("%v, it says\n%sand prints\n%s", err, said.String(), printed)
+					}
 				}
 			})
 		}
 	}
+}
+
+// The documents of archived sessions need the archive, and the last word says so once.
+func TestARebuildWithoutTheArchive(t *testing.T) {
+	log, dir, _, _ := archivedThere(t)
+	uri, _ := withDatabase(t)
+	rebuilt := func(archive string) error {
+		_, err := run(t, "", func(p *program.Process) error {
+			return Run(t.Context(), p, Config{Source: log, Archive: archive, Mongo: mongo.Config{URI: uri, Logger: quiet}})
+		})
+		return err
+	}
+	if err := rebuilt(""); !errors.Is(err, ErrIncomplete) || strings.Count(err.Error(), "--archive") != 1 {
+		t.Errorf("without its archive it says %v", err)
+	}
+	if err := rebuilt(dir); err != nil {
+		t.Errorf("with its archive it says %v", err)
+	}
+}
+
+// otherwise are lines in which a stream's samples have another text, and are chained anew.
+func otherwise(t *testing.T, text []byte, stream eventlog.Stream) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	lines := jsonl.NewReader(bytes.NewReader(text))
+	header, _ := lines.Header()
+	w, err := jsonl.NewWriter(&out, header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := eventlog.Hash{}
+	for c, err := range commits("lines", lines) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.Parts {
+			p := &c.Parts[i]
+			if p.Stream != stream {
+				continue
+			}
+			if p.Kind == eventlog.Sample {
+				p.Body = bytes.Replace(p.Body, []byte(`"power":`), []byte(`"power":1`), 1)
+			}
+			if p.Prev = last; p.Version == 1 {
+				p.Prev = eventlog.Hash{}
+			}
+			p.Hash = p.Sum()
+			last = p.Hash
+		}
+		if err := w.Write(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 func TestWhatCanNotBeArchived(t *testing.T) {

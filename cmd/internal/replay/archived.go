@@ -124,6 +124,7 @@ func (l *archivedLog) take(ctx context.Context, name string) (*archivedFile, err
 	if err != nil {
 		return nil, err
 	}
+	lines.checked = true
 	if lines.places, err = lines.index(ctx); err != nil {
 		return nil, errors.Join(err, lines.Close())
 	}
@@ -332,6 +333,16 @@ func onward(ctx context.Context, log eventlog.Log, from eventlog.Position) iter.
 	}
 }
 
+// isArchived tells whether samples of a log were moved to an archive.
+func isArchived(ctx context.Context, log eventlog.Log) bool {
+	for _, err := range onward(ctx, log, 1) {
+		if _, ok := errors.AsType[*eventlog.ArchivedError](err); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // archiveReader reads a file of an archive.
 type archiveReader struct {
 	name  string
@@ -422,17 +433,29 @@ func (l *archivedLog) readArchived(ctx context.Context, stream eventlog.Stream, 
 		return 0, false
 	}
 	defer func() { _ = l.leave(lines) }() // it was only read
+	left, reason := *archived, error(nil)
 	for c, err := range lines.Read(ctx, stream, from) {
-		if err == nil {
-			err = c.Check()
+		if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
+			reason = fmt.Errorf("%s: %w", damage.Where, damage.Reason)
+			break
 		}
-		if !yield(c, err) || err != nil {
+		if err != nil {
+			yield(c, err)
 			return 0, false
 		}
-		last = c.Parts[0].Last()
+		p := c.Parts[0]
+		if p.Version > max(last+1, from) || p.Version == left.From && p.Prev != left.Prev || p.Last() == left.To && p.Hash != left.Hash {
+			break
+		}
+		if !yield(c, nil) {
+			return 0, false
+		}
+		if last = p.Last(); left.From <= last {
+			left.From, left.Prev = last+1, p.Hash
+		}
 	}
 	if last < archived.To {
-		yield(eventlog.Commit{}, &eventlog.DamagedError{Where: file, Stream: stream, Reason: archived})
+		yield(eventlog.Commit{}, l.lacks(&left, 0, cmp.Or(reason, lines.places.first)))
 		return 0, false
 	}
 	return last, true

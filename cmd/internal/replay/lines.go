@@ -67,6 +67,8 @@ type lineLog struct {
 	lines  *jsonl.Reader
 	// places are nil until a stream is read.
 	places *places
+	// checked tells that a line is damaged, too, where a hash is not that of its content.
+	checked bool
 }
 
 // linesFile is a file of lines: an *os.File.
@@ -217,13 +219,17 @@ func (l *lineLog) index(ctx context.Context) (*places, error) {
 			return found, nil
 		}
 		if damage, ok := errors.AsType[*eventlog.DamagedError](err); ok {
-			if damage.Stream != "" {
-				found.add(damage.Stream, place{damage: damage})
-			}
+			found.damage(damage)
 			continue
 		}
 		if err != nil {
 			return nil, err
+		}
+		if err := c.Check(); l.checked && err != nil {
+			for _, p := range c.Parts {
+				found.damage(&eventlog.DamagedError{Where: l.where(c.Position), Position: c.Position, Stream: p.Stream, Reason: err})
+			}
+			continue
 		}
 		begins, ends := all.lines.Span()
 		for i, p := range c.Parts {

@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"cmp"
+	"fmt"
 	"hash/maphash"
 	"iter"
 
@@ -15,6 +17,8 @@ type places struct {
 	streams map[uint64]ends
 	lines   []placed
 	damages []*eventlog.DamagedError
+	// first is what is wrong with the first line that can't be read, and which that is; nil where all can.
+	first error
 }
 
 // ends are the first and the last line of a stream.
@@ -55,6 +59,14 @@ func (p *places) add(stream eventlog.Stream, at place) {
 	}
 	of.last = number
 	p.streams[key] = of
+}
+
+// damage adds a line that can't be read.
+func (p *places) damage(d *eventlog.DamagedError) {
+	p.first = cmp.Or(p.first, fmt.Errorf("%s: %w", d.Where, d.Reason))
+	if d.Stream != "" {
+		p.add(d.Stream, place{damage: d})
+	}
 }
 
 // of gives the lines of a stream in their order, and perhaps some of another's.

@@ -78,7 +78,11 @@ func replay(ctx context.Context, p *program.Process, c Config, source *Source) e
 	if end == 0 {
 		return fmt.Errorf("%w: %s has no events, and nothing is built of it", ErrNoLog, c.Source)
 	}
-	return rebuild(ctx, p, c, source, end)
+	err = rebuild(ctx, p, c, source, end)
+	if errors.Is(err, ErrIncomplete) && c.Archive == "" && isArchived(ctx, source) {
+		err = fmt.Errorf("%w; samples of this log were moved to an archive: name its folder with --archive, and run this again", err)
+	}
+	return err
 }
 
 // check is nil where the fields go together, an error of usage else.
