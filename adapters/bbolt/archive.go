@@ -31,6 +31,9 @@ func Archive(ctx context.Context, dir string, o Options, moved map[eventlog.Stre
 	if err != nil {
 		return 0, err
 	}
+	if err := sweep(dir); err != nil {
+		return 0, err
+	}
 	segments, _, err := list(dir)
 	if err != nil {
 		return 0, err

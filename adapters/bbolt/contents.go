@@ -29,6 +29,9 @@ type contents struct {
 	options   Options
 	handles   *handles
 	directory *bolt.DB
+	// indexes tells that a segment gets an index once it is full: whoever only reads makes
+	// none where the others are right.
+	indexes bool
 
 	mu sync.RWMutex
 	// segments are all of the folder, in order. The last is written to. Those that have no
@@ -71,6 +74,11 @@ type offsets struct {
 // load reads a folder: the directory, and the segments that have no index, all of which
 // but the last get one. This is how a log starts, and how it heals whatever a crash left.
 func load(dir string, o Options) (*contents, error) {
+	if !o.reading {
+		if err := sweep(dir); err != nil {
+			return nil, err
+		}
+	}
 	segments, indices, err := list(dir)
 	if err != nil {
 		return nil, err
@@ -120,7 +128,7 @@ func (c *contents) fill(segments, indices []eventlog.Position) error {
 			return err
 		}
 		// No index is made of what was salvaged, nor of what comes behind that.
-		if s := c.segments[len(c.segments)-1]; until != 0 && len(c.salvaged) == 0 {
+		if s := c.segments[len(c.segments)-1]; until != 0 && len(c.salvaged) == 0 && c.indexes {
 			if err := c.index(s); err != nil {
 				return err
 			}
@@ -176,9 +184,10 @@ func notFound(err error) error {
 func (c *contents) openDirectory(indices []eventlog.Position) (summaries []summary, err error) {
 	path := filepath.Join(c.dir, directoryName)
 	if err = checkPages(path); err == nil {
-		c.directory, err = openFile(path, bolt.Options{NoStatistics: true})
+		c.directory, err = openFile(path, bolt.Options{NoStatistics: true, ReadOnly: c.options.reading})
 	}
 	if err == nil {
+		c.indexes = !c.options.reading
 		summaries, c.streams, err = readDirectory(c.directory)
 		for _, s := range summaries {
 			if err == nil {
@@ -200,8 +209,10 @@ func (c *contents) openDirectory(indices []eventlog.Position) (summaries []summa
 			return nil, err
 		}
 	}
-	c.streams = map[eventlog.Stream]state{}
-	if err := makeDirectory(c.dir, c.options.at); err != nil {
+	c.streams, c.indexes = map[eventlog.Stream]state{}, true
+	if err := makeDirectory(c.dir, c.options.at); mayNotWrite(err) {
+		return nil, fmt.Errorf("the event log's indices have to be made again, and its folder can't be written to, so copy it to where it can: %w", err)
+	} else if err != nil {
 		return nil, err
 	}
 	c.directory, err = openFile(path, bolt.Options{NoStatistics: true})
@@ -229,8 +240,8 @@ func (c *contents) forget() {
 
 // openSegment opens a segment that has no index.
 func (c *contents) openSegment(first eventlog.Position) (*segment, error) {
-	o := bolt.Options{OpenFile: c.options.openFile}
-	if runtime.GOOS != "windows" { // where a mapping is as large as its file
+	o := bolt.Options{OpenFile: c.options.openFile, ReadOnly: c.options.reading}
+	if runtime.GOOS != "windows" && !c.options.reading { // where a mapping is as large as its file
 		// Mapped with room to grow, for growing waits for all who read.
 		o.InitialMmapSize = int(2 * c.options.segmentSize)
 	}

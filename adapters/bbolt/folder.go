@@ -3,12 +3,14 @@ package bbolt
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
@@ -55,10 +57,32 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, err
 	}
 	lock, err := durable.Take(filepath.Join(dir, lockName), 0)
+	return lock, inUse(dir, err)
+}
+
+// lockToRead takes a folder that is there. It gives no lock where there is none, and none can be
+// made: that of a copy on a disk that is only read.
+func lockToRead(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	lock, err := durable.Take(path, 0)
+	if mayNotWrite(err) {
+		if lock, err = durable.TakeToRead(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	return lock, inUse(dir, err)
+}
+
+func inUse(dir string, err error) error {
 	if errors.Is(err, durable.ErrHeld) {
 		err = fmt.Errorf("%s: %w", dir, ErrInUse)
 	}
-	return lock, err
+	return err
+}
+
+// mayNotWrite tells that a folder can be read alone.
+func mayNotWrite(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
 // readManifest gives the network's id; ok is false in a folder that has no log yet.
@@ -70,24 +94,55 @@ func readManifest(dir string) (network uuid.UUID, ok bool, err error) {
 	if err != nil {
 		return uuid.Nil, false, err
 	}
+	// Earlier programs wrote none.
+	if said, sum, checked := strings.Cut(string(text), checkedBy); checked && sum != checksumOf(said) {
+		return uuid.Nil, false, unknownLog(errors.New("it is not as it was written"))
+	}
 	var id string
 	var format int
 	if n, _ := fmt.Sscanf(string(text), manifestTitle+"\nformat %d\nnetwork %s\n", &format, &id); n < 1 {
-		return uuid.Nil, false, damaged(manifestName, errors.New("it is no manifest of an event log"))
+		return uuid.Nil, false, unknownLog(errors.New("it is no manifest of an event log"))
 	}
 	if format > archivedFormat {
 		return uuid.Nil, false, fmt.Errorf("%s has format %d, this program knows %d: %w", dir, format, archivedFormat, ErrNewer)
 	}
 	if network, err = uuid.Parse(id); err != nil {
-		return uuid.Nil, false, damaged(manifestName, err)
+		return uuid.Nil, false, unknownLog(err)
 	}
 	return network, true, nil
 }
 
-// Exists tells whether a folder has a log. Its error is that of reading the folder.
+// unknownLog is a DamagedError of the manifest, with what to do.
+func unknownLog(reason error) error {
+	return damaged(manifestName, fmt.Errorf("%w; bring the file back from a copy, or write it anew, three lines: %q, %q and %q "+
+		"with the network's id, which the name of its public key begins with, and each export has in its first line",
+		reason, manifestTitle, fmt.Sprint("format ", archivedFormat), "network ID"))
+}
+
+// Exists tells whether a folder has a log. Its error is that of reading the folder, or
+// ErrDamaged where there is one, and it can't be told whose.
 func Exists(dir string) (bool, error) {
 	_, ok, err := readManifest(dir)
-	return ok, err
+	if ok || err != nil {
+		return ok, err
+	}
+	segments, _, err := list(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return false, errors.Join(err, begun(dir, segments))
+}
+
+// begun is nil where a folder without a manifest has no more than what a crash may have left
+// when its log was made: the first segment, which is empty then.
+func begun(dir string, segments []eventlog.Position) error {
+	for _, first := range segments {
+		empty, err := emptySegment(filepath.Join(dir, segmentName(first)))
+		if err != nil || first != 1 || !empty {
+			return unknownLog(errors.Join(errors.New("it is missing, and there are segments"), err))
+		}
+	}
+	return nil
 }
 
 // makeFolder makes an empty log in a folder that has none. The manifest comes last:
@@ -97,12 +152,8 @@ func makeFolder(dir string, o Options) (network uuid.UUID, err error) {
 	if err != nil {
 		return uuid.Nil, err
 	}
-	// A crash may have left the first segment, which is empty then.
-	for _, first := range segments {
-		empty, err := emptySegment(filepath.Join(dir, segmentName(first)))
-		if err != nil || first != 1 || !empty {
-			return uuid.Nil, damaged(manifestName, errors.Join(errors.New("it is missing, and there are segments"), err))
-		}
+	if err := begun(dir, segments); err != nil {
+		return uuid.Nil, err
 	}
 	if err := makeSegment(dir, 1, o.at); err != nil {
 		return uuid.Nil, err
@@ -118,25 +169,37 @@ func makeFolder(dir string, o Options) (network uuid.UUID, err error) {
 
 func writeManifest(dir string, format int, network uuid.UUID, at crashPoint) error {
 	manifest := fmt.Sprintf("%s\nformat %d\nnetwork %s\n", manifestTitle, format, network)
-	return writeFile(filepath.Join(dir, manifestName), at, strings.NewReader(manifest))
+	return writeFile(filepath.Join(dir, manifestName), at, strings.NewReader(manifest+checkedBy+checksumOf(manifest)))
 }
 
-// list gives the first positions of the segments and of the indices in a folder, in
-// order, and removes what a crash left half made.
+// checkedBy is what the last line of a manifest begins with, the checksum of all before it.
+const checkedBy = "check "
+
+func checksumOf(text string) string {
+	return fmt.Sprintf("%08x\n", crc32.Checksum([]byte(text), castagnoli))
+}
+
+// sweep removes what a crash left half made.
+func sweep(dir string) error {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		name, half := strings.CutSuffix(f.Name(), temporary)
+		if suffix := filepath.Ext(name); half && (name == manifestName || name == directoryName || suffix == segmentSuffix || suffix == indexSuffix) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+		}
+	}
+	return err
+}
+
+// list gives the first positions of the segments and of the indices in a folder, in order.
 func list(dir string) (segments, indices []eventlog.Position, err error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, f := range files {
-		name, half := strings.CutSuffix(f.Name(), temporary)
+		name := f.Name()
 		suffix := filepath.Ext(name)
-		if half {
-			if name == manifestName || name == directoryName || suffix == segmentSuffix || suffix == indexSuffix {
-				err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
-			}
-			continue
-		}
 		first, parseErr := strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 64)
 		switch {
 		case parseErr != nil:

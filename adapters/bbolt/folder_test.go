@@ -1,11 +1,15 @@
 package bbolt
 
 import (
+	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"evcharging/application/eventlog"
 	"evcharging/application/eventlog/eventlogtest"
@@ -43,12 +47,18 @@ func TestAManifestThatIsNotUnderstoodIsRefused(t *testing.T) {
 		want   error
 	}{
 		"newer": {func(m []byte) []byte {
-			return []byte(strings.Replace(string(m), "format 1", "format 3", 1))
+			text, _, _ := strings.Cut(strings.Replace(string(m), "format 1", "format 3", 1), checkedBy)
+			return []byte(text + checkedBy + checksumOf(text))
 		}, ErrNewer},
 		"newer and another form": {func([]byte) []byte { return []byte(manifestTitle + "\nformat 3\nshards 7\n") }, ErrNewer},
 		"empty":                  {func([]byte) []byte { return nil }, eventlog.ErrDamaged},
 		"something else":         {func([]byte) []byte { return []byte("hello\n") }, eventlog.ErrDamaged},
-		"no id":                  {func(m []byte) []byte { return m[:len(m)-4] }, eventlog.ErrDamaged},
+		"another id": {func(m []byte) []byte {
+			at := bytes.Index(m, []byte("network ")) + len("network ")
+			m[at] ^= 1 // another digit, or none
+			return m
+		}, eventlog.ErrDamaged},
+		"no id": {func(m []byte) []byte { return m[:len(m)-4] }, eventlog.ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -65,7 +75,42 @@ func TestAManifestThatIsNotUnderstoodIsRefused(t *testing.T) {
 		remove(t, dir, manifestName)
 		_, err := Open(dir, Options{})
 		wantDamage(t, "Open", err, manifestName, 0, "")
+		_, err = Exists(dir)
+		wantDamage(t, "Exists", err, manifestName, 0, "")
 	})
+}
+
+// As earlier programs wrote it, and as the error tells people to.
+func TestAManifestWithoutItsChecksumIsUnderstood(t *testing.T) {
+	dir := t.TempDir()
+	b, _ := two(t, dir, Options{})
+	network := uuid.New()
+	rewriteFile(t, filepath.Join(dir, manifestName), func([]byte) []byte {
+		return []byte(manifestTitle + "\nformat 2\nnetwork " + network.String() + "\n")
+	})
+	log := open(t, dir, Options{})
+	if log.NetworkID() != network {
+		t.Errorf("its network is %s", log.NetworkID())
+	}
+	wantSound(t, log, b)
+}
+
+func TestThereIsNoLogInAFolderWithoutOne(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{dir, filepath.Join(dir, "none")} {
+		if there, err := Exists(name); there || err != nil {
+			t.Errorf("%t, %v", there, err)
+		}
+		if _, err := OpenToRead(name, quiet(Options{})); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("it is opened: %v", err)
+		}
+	}
+	if err := makeSegment(dir, 1, Options{}.at); err != nil { // what a crash left of a new log
+		t.Fatal(err)
+	}
+	if there, err := Exists(dir); there || err != nil {
+		t.Errorf("%t, %v", there, err)
+	}
 }
 
 func TestFilesOfOthersAreLeftAlone(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"os"
@@ -87,7 +88,8 @@ var errReading = errors.New("the event log was opened to be read")
 
 // OpenToRead opens the log in a folder, as Open does, to read it alone: Append fails. Where
 // segments are broken, it gives what can be had back of them, and ErrDamaged for the rest;
-// it changes no segment.
+// it changes no segment. It opens a folder that can't be written to, too, where its indices are
+// as they were made. fs.ErrNotExist where there is no log.
 func OpenToRead(dir string, options Options) (*Log, error) {
 	options.reading = true
 	return Open(dir, options)
@@ -114,12 +116,17 @@ func Open(dir string, options Options) (*Log, error) {
 	l := &Log{dir: dir, options: options, ended: make(chan struct{})}
 	l.queue.arrived = make(chan struct{}, 1)
 	var err error
-	if l.lock, err = lockFolder(dir); err != nil {
+	if options.reading {
+		l.lock, err = lockToRead(dir)
+	} else {
+		l.lock, err = lockFolder(dir)
+	}
+	if err != nil {
 		return nil, err
 	}
 	c, err := l.load()
 	if err != nil {
-		return nil, errors.Join(err, l.lock.Close())
+		return nil, errors.Join(err, l.unlock())
 	}
 	l.contents.Store(c)
 	go l.write()
@@ -130,6 +137,9 @@ func (l *Log) load() (c *contents, err error) {
 	network, ok, err := readManifest(l.dir)
 	if err != nil {
 		return nil, err
+	}
+	if !ok && l.options.reading {
+		return nil, fs.ErrNotExist
 	}
 	if !ok {
 		if network, err = makeFolder(l.dir, l.options); err != nil {
@@ -168,9 +178,16 @@ func (l *Log) Close() error {
 		l.queue.close()
 		<-l.ended
 		l.indexing.Wait()
-		l.closeErr = errors.Join(l.contents.Swap(nil).close(), l.lock.Close())
+		l.closeErr = errors.Join(l.contents.Swap(nil).close(), l.unlock())
 	})
 	return l.closeErr
+}
+
+func (l *Log) unlock() error {
+	if l.lock == nil {
+		return nil // of a folder that is only read
+	}
+	return l.lock.Close()
 }
 
 // use runs what reads the contents, again where they were replaced meanwhile.

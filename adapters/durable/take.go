@@ -13,8 +13,15 @@ var ErrHeld = errors.New("another process has the file")
 // alone: until the file is closed, or the process ends. flag is what os.OpenFile gets
 // besides. It returns ErrHeld where somebody else has the file, or the system's error.
 func Take(path string, flag int) (*os.File, error) {
+	return takeAs(path, os.O_RDWR|os.O_CREATE|flag)
+}
+
+// TakeToRead is Take for a file that is there, and is not written to.
+func TakeToRead(path string) (*os.File, error) { return takeAs(path, os.O_RDONLY) }
+
+func takeAs(path string, flag int) (*os.File, error) {
 	for {
-		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flag, 0o644)
+		file, err := os.OpenFile(path, flag, 0o644)
 		if err != nil {
 			return nil, err
 		}
