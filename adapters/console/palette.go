@@ -19,9 +19,11 @@ var signs = map[chargingpoint.State]sign{
 	chargingpoint.OutOfOrder:   {"◆", "Out of Order", "Out"},
 	chargingpoint.Broken:       {"✗", "BROKEN", "BROKEN"},
 	chargingpoint.Disconnected: {"○", "DISCONNECTED", "DISC."},
+	network.Unreadable:         {"?", "UNREADABLE", "UNREAD."},
 }
 
-// stateOrder is the order in which states are counted.
+// stateOrder is the order in which states are counted. Points that can't be read are counted
+// behind them, where there are any.
 var stateOrder = []chargingpoint.State{
 	chargingpoint.Supplying, chargingpoint.Activated, chargingpoint.OutOfOrder, chargingpoint.Broken, chargingpoint.Disconnected,
 }
@@ -80,6 +82,7 @@ func newLook(c colours) look {
 		l.edge[s] = style.Foreground(colour)
 		l.state[s] = style.Foreground(colour).Bold(true)
 	}
+	l.edge[network.Unreadable], l.state[network.Unreadable] = style, l.pick // it is no state of a point
 	l.levels[network.Info] = style
 	l.levels[network.Warning] = style.Foreground(c.warning)
 	l.levels[network.Alert] = style.Foreground(c.alert).Bold(true)

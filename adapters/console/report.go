@@ -16,11 +16,14 @@ func Points(points []network.Point) string {
 	}
 	rows := [][]string{{"POINT", "STATE", "EUR/KWH", "SUPPLIES", "LOCATION"}}
 	for _, p := range points {
-		supplies := ""
+		price, supplies := network.Price(p.Price), ""
+		if p.State == network.Unreadable {
+			price = ""
+		}
 		if s := p.Supply; s != nil {
 			supplies = fmt.Sprintf("%s %s kW %s kWh %s EUR", clean(string(s.Driver)), network.KW(s.Power, 1), network.KWh(s.Energy, 3), network.EUR(s.Amount))
 		}
-		rows = append(rows, []string{clean(string(p.ID)), string(p.State), network.Price(p.Price), supplies, clean(p.Location)})
+		rows = append(rows, []string{clean(string(p.ID)), string(p.State), price, supplies, clean(p.Location)})
 	}
 	return table(rows)
 }

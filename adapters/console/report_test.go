@@ -30,6 +30,9 @@ func TestReports(t *testing.T) {
 		{Kind: network.PriceSet, By: "ops@host", DecidedAt: noon.Add(3 * time.Hour), From: noon.Add(24 * time.Hour), Price: 500_000, ReplacedAt: noon.Add(4 * time.Hour)},
 		{Kind: network.PriceAuto, By: "ana@host", DecidedAt: noon.Add(4 * time.Hour), From: noon.Add(24 * time.Hour)},
 	}
+	unreadable := newFake(t).point("CP-1", "Sevilla", 300_000).granted("CP-1", "D-1")
+	unreadable.CannotRead("session-s-CP-1", noon)
+	unreadable.CannotRead("point-CP-2", noon)
 	ticket := func(f *fake, id domain.SessionID) string {
 		s, ok := f.Session(id)
 		if !ok {
@@ -40,7 +43,7 @@ func TestReports(t *testing.T) {
 	golden(t, "reports", strings.Join([]string{
 		Points(f.Points()), Sessions(append(f.Open(), f.Closed(10)...)),
 		ticket(f, "s-CP-003"), ticket(revised, "s-CP-007"), ticket(f, "s-CP-001"),
-		Points(nil), Sessions(nil), Prices(nil), Prices(prices),
+		Points(unreadable.Points()), Sessions(unreadable.Open()), Points(nil), Sessions(nil), Prices(nil), Prices(prices),
 	}, "\n\n")+"\n")
 }
 

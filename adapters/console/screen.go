@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -173,7 +174,11 @@ func (s *screen) header() string {
 func (s *screen) counts() string {
 	number := map[string]int{
 		"SUPPLYING": s.view.Counts.Supplying, "ACTIVATED": s.view.Counts.Activated, "Out of Order": s.view.Counts.OutOfOrder,
-		"BROKEN": s.view.Counts.Broken, "DISCONNECTED": s.view.Counts.Disconnected,
+		"BROKEN": s.view.Counts.Broken, "DISCONNECTED": s.view.Counts.Disconnected, "UNREADABLE": s.view.Counts.Unreadable,
+	}
+	order := stateOrder
+	if s.view.Counts.Unreadable > 0 {
+		order = append(slices.Clone(order), network.Unreadable)
 	}
 	for _, form := range []struct {
 		gap  string
@@ -187,7 +192,7 @@ func (s *screen) counts() string {
 		var b strings.Builder
 		width := 1
 		b.WriteByte(' ')
-		for i, state := range stateOrder {
+		for i, state := range order {
 			mark := signs[state]
 			text := mark.glyph + " " + strconv.Itoa(number[mark.word]) + form.word(mark)
 			if i > 0 {
@@ -355,8 +360,11 @@ func (s *screen) sessionLines(count, width int) []string {
 }
 
 func (s *screen) sessionLine(supply network.Session, width int) string {
-	ending := right(age(s.status.Now.Sub(supply.GrantedAt)), 8)
-	if supply.Status != session.Authorized && width >= 50 {
+	ending := ""
+	if supply.GrantedAt != 0 {
+		ending = right(age(s.status.Now.Sub(supply.GrantedAt)), 8)
+	}
+	if supply.Status != session.Authorized && supply.Status != network.Unreadable && width >= 50 {
 		ending = right(network.KWh(supply.Energy, 3)+" kWh", 11) + right(" "+network.EUR(supply.Amount)+" EUR", 12) + " " + ending
 	}
 	if supply.Status == session.Supplying && width >= 70 {
@@ -368,6 +376,8 @@ func (s *screen) sessionLine(supply network.Session, width int) string {
 		what = "  waits to charge"
 	case session.Ending:
 		what = "  ending: " + string(supply.Cause)
+	case network.Unreadable:
+		what = "  can't be read"
 	}
 	state := stateOrder[0]
 	glyph := s.look.state[state].Render(signs[state].glyph)

@@ -67,6 +67,15 @@ func TestFrames(t *testing.T) {
 			f.status.Warnings, f.status.DeadLetters = []string{"the broker is away since 11:58:03", "the store is away"}, 3
 			return open(f, w, h)
 		}},
+		{"unreadable", 80, 24, func(w, h int) *panel {
+			f := aDay(t)
+			f.CannotRead("point-CP-002", f.now)
+			f.CannotRead("point-CP-010", f.now)
+			f.CannotRead("session-s-CP-001", f.now)
+			f.apply("point-CP-008", chargingpoint.PointOccupied{Session: "s-lost", Driver: "D-50"}).CannotRead("session-s-lost", f.now)
+			f.status.Warnings = []string{"2 points can't be read: CP-002, CP-010"}
+			return open(f, w, h)
+		}},
 		{"completion", 80, 24, func(w, h int) *panel {
 			p := open(aDay(t), w, h, stop)
 			p.keys("'stop c", "tab", "tab", "tab")
@@ -112,6 +121,7 @@ func statesShown(t *testing.T) *screen {
 	f.apply("point-CP-9", chargingpoint.PointRegistered{Location: "not heard since start", Price: 300_000},
 		chargingpoint.PointConnected{Lease: 15 * time.Second}, chargingpoint.FaultCleared{})
 	f.ago(30*24*time.Hour).point("CP-A", "out of order for long", 300_000).apply("point-CP-A", chargingpoint.TakenOutOfService{})
+	f.CannotRead("point-CP-B", f.now)
 	p := open(f, 80, 60)
 	return &p.screen
 }
@@ -150,6 +160,9 @@ func TestStatesDifferWithoutColours(t *testing.T) {
 		if ansi.GraphemeWidth.StringWidth(signs[s].glyph) != 1 || ansi.WcWidth.StringWidth(signs[s].glyph) != 1 {
 			t.Errorf("the glyph of %s is not one cell wide", s)
 		}
+	}
+	if glyphs[signs[network.Unreadable].glyph] || words[signs[network.Unreadable].word] {
+		t.Error("a point that can't be read looks like another")
 	}
 	if len(stateOrder) != 5 || len(glyphs) != 5 || len(words) != 5 {
 		t.Fatalf("glyphs %v and words %v are not five", glyphs, words)

@@ -31,6 +31,9 @@ func (s *screen) tile(p network.Point, width int) [tileHeight]string {
 	if p.PriceSet {
 		price = "*" + price // an operator's, not the point's own
 	}
+	if p.State == network.Unreadable {
+		price = ""
+	}
 	id := cut(clean(string(p.ID)), inner-ansi.StringWidth(price)-1)
 	head := s.look.strong.Render(id) + blank(inner-ansi.StringWidth(id)-ansi.StringWidth(price)) + s.look.dim.Render(price)
 
@@ -56,6 +59,10 @@ func (s *screen) tileFoot(p network.Point, width int) string {
 		return figures(*supply, width)
 	case supply != nil && supply.Status == session.Ending:
 		return s.look.dim.Render(apart("ending", network.KWh(supply.Energy, 2)+" kWh "+network.EUR(supply.Amount)+" EUR", width))
+	case p.State == network.Unreadable:
+		return s.look.dim.Render(fit("its log can't be read", width))
+	case supply != nil && supply.Status == network.Unreadable:
+		return s.look.dim.Render(fit("its log can't be read", width))
 	case supply != nil:
 		return s.look.dim.Render(fit("waits to charge", width))
 	case p.NotHeard:

@@ -120,6 +120,7 @@ func busy() central {
 		points: []network.Point{
 			{ID: "CP-001", Location: "C/ <Sant> Nicolau", Price: 300_000, State: chargingpoint.Supplying, Since: instant, UpdatedAt: instant, Supply: &running},
 			{ID: "CP-002", Location: "N/A", Price: 1, PriceSet: true, State: chargingpoint.Disconnected, NotHeard: true},
+			{ID: "CP-003", Location: "Alcoy", State: network.Unreadable, Since: instant},
 		},
 		open: []network.Session{running, odd}, closed: []network.Session{over, revised}, broken: -1,
 		prices: []network.PriceChange{
@@ -200,6 +201,13 @@ const (
     "granted_at": "2027-01-15T08:00:00.123Z",
     "started_at": "2027-01-15T08:00:01.123Z"
   }
+}`
+	pageOfUnreadable = `{
+  "id": "CP-003",
+  "location": "Alcoy",
+  "price": null,
+  "state": "UNREADABLE",
+  "since": "2027-01-15T08:00:00.123Z"
 }`
 	pageOfSession = `{
   "id": "s-0",
@@ -287,6 +295,7 @@ func TestThePages(t *testing.T) {
 		body   string
 	}{
 		"/points/CP-001":         {200, "application/json", pageOfPoint},
+		"/points/CP-003":         {200, "application/json", pageOfUnreadable},
 		"/points/CP-009":         {404, "text/plain; charset=utf-8", "no such point"},
 		"/points/CP-001/prices":  {200, "application/json", pageOfPrices},
 		"/points/CP-009/prices":  {404, "text/plain; charset=utf-8", "no such point"},

@@ -12,17 +12,17 @@ import (
 	"evcharging/domain/session"
 )
 
-// point is a point as the pages show it.
+// point is a point as the pages show it. Its price is null where it can't be read.
 type point struct {
-	ID        domain.PointID          `json:"id"`
-	Location  string                  `json:"location"`
-	Price     domain.MicroEurosPerKWh `json:"price"`
-	PriceSet  bool                    `json:"price_set_by_operator,omitzero"`
-	State     chargingpoint.State     `json:"state"`
-	NotHeard  bool                    `json:"not_heard_since_start,omitzero"`
-	Since     domain.UnixMillis       `json:"since,omitzero"`
-	UpdatedAt domain.UnixMillis       `json:"updated_at,omitzero"`
-	Supply    *supply                 `json:"supply,omitempty"`
+	ID        domain.PointID           `json:"id"`
+	Location  string                   `json:"location"`
+	Price     *domain.MicroEurosPerKWh `json:"price"`
+	PriceSet  bool                     `json:"price_set_by_operator,omitzero"`
+	State     chargingpoint.State      `json:"state"`
+	NotHeard  bool                     `json:"not_heard_since_start,omitzero"`
+	Since     domain.UnixMillis        `json:"since,omitzero"`
+	UpdatedAt domain.UnixMillis        `json:"updated_at,omitzero"`
+	Supply    *supply                  `json:"supply,omitempty"`
 }
 
 // supply is a session as the pages show it.
@@ -132,8 +132,11 @@ func readBy[F any](parse func(string) (F, error)) *json.Unmarshalers {
 
 func pointOf(p network.Point) point {
 	shown := point{
-		ID: p.ID, Location: p.Location, Price: p.Price, PriceSet: p.PriceSet, State: p.State, NotHeard: p.NotHeard,
+		ID: p.ID, Location: p.Location, PriceSet: p.PriceSet, State: p.State, NotHeard: p.NotHeard,
 		Since: p.Since, UpdatedAt: p.UpdatedAt,
+	}
+	if p.State != network.Unreadable {
+		shown.Price = &p.Price
 	}
 	if p.Supply != nil {
 		s := supplyOf(*p.Supply)
@@ -144,8 +147,11 @@ func pointOf(p network.Point) point {
 
 func (p point) read() network.Point {
 	read := network.Point{
-		ID: p.ID, Location: p.Location, Price: p.Price, PriceSet: p.PriceSet, State: p.State, NotHeard: p.NotHeard,
+		ID: p.ID, Location: p.Location, PriceSet: p.PriceSet, State: p.State, NotHeard: p.NotHeard,
 		Since: p.Since, UpdatedAt: p.UpdatedAt,
+	}
+	if p.Price != nil {
+		read.Price = *p.Price
 	}
 	if p.Supply != nil {
 		s := p.Supply.read()

@@ -249,7 +249,7 @@ var (
 	}
 	states = []string{
 		string(chargingpoint.Activated), string(chargingpoint.Supplying), string(chargingpoint.OutOfOrder),
-		string(chargingpoint.Broken), string(chargingpoint.Disconnected),
+		string(chargingpoint.Broken), string(chargingpoint.Disconnected), "UNREADABLE",
 	}
 )
 

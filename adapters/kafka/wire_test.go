@@ -126,6 +126,10 @@ func TestRecordsAreWrittenByteForByte(t *testing.T) {
 			message.PointState{Point: "CP-001", Location: "N/A", Price: 300_000, State: "OUT_OF_ORDER", UpdatedAt: atNoon, Version: 7, Control: "c-1", Refusal: ""},
 			[]rec{{state, "CP-001", `{"id":"CP-001","location":"N/A","price":0.3,"state":"OUT_OF_ORDER","updated_at":"2026-05-09T12:00:00.000Z","version":7,"control_id":"c-1"}`}},
 		},
+		"state of a point that can't be read": {
+			message.PointState{Point: "CP-001", Location: "N/A", State: "UNREADABLE", UpdatedAt: atNoon},
+			[]rec{{state, "CP-001", `{"id":"CP-001","location":"N/A","price":0,"state":"UNREADABLE","updated_at":"2026-05-09T12:00:00.000Z","version":0}`}},
+		},
 		"answer to an operator who named a point that nobody knows": {
 			message.PointState{Point: "CP-404", Control: "c-2", Refusal: "no point CP-404 has registered"},
 			[]rec{{state, "CP-404", `{"id":"CP-404","location":"","price":0,"version":0,"control_id":"c-2","refusal":"no point CP-404 has registered"}`}},

@@ -5,10 +5,22 @@ import (
 	"errors"
 	"fmt"
 
+	"evcharging/application/eventlog"
 	"evcharging/application/message"
+	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
 	"evcharging/domain/session"
 )
+
+// unreadable is why a request is refused that is for a point whose stream can't be read: whether
+// it may supply is not known. What is looked at before the point goes before that.
+func unreadable(now domain.UnixMillis, id domain.PointID, asked chargingpoint.Request) error {
+	_, err := chargingpoint.New(id).Occupy(now, asked)
+	if errors.Is(err, chargingpoint.RefusedUnknown) {
+		return chargingpoint.RefusedUnreadable
+	}
+	return err
+}
 
 // answerRequest grants a request or refuses it, once: the same request gets the same answer.
 func (t *turn) answerRequest(ctx context.Context, m message.Request) (verdict, error) {
@@ -23,19 +35,25 @@ func (t *turn) answerRequest(ctx context.Context, m message.Request) (verdict, e
 		t.again = t.answerAgain
 		return judge(session.ErrAlreadyAnswered)
 	}
-	if err := t.loadPoint(ctx, m.Point); err != nil {
-		return verdict{}, err
-	}
-	heard, err := t.isHeard(ctx)
-	if err != nil {
-		return verdict{}, err
+	damage := t.loadPoint(ctx, m.Point)
+	if damage != nil && !errors.Is(damage, eventlog.ErrDamaged) {
+		return verdict{}, damage
 	}
 	request := session.Request{Point: m.Point, Driver: m.Driver, ID: m.ID, Origin: string(m.Origin)}
-	asked := chargingpoint.Request{Session: id, Driver: m.Driver, Heard: heard}
+	asked := chargingpoint.Request{Session: id, Driver: m.Driver}
 	if t.received.Source.Trusted {
 		asked.SentAt = t.inTurn(t.received.Source.Timestamp)
 	}
-	grant, err := t.point.point.Occupy(t.now, asked)
+	var grant chargingpoint.Grant
+	var err error
+	if damage != nil {
+		err = unreadable(t.now, m.Point, asked)
+	} else {
+		if asked.Heard, err = t.isHeard(ctx); err != nil {
+			return verdict{}, err
+		}
+		grant, err = t.point.point.Occupy(t.now, asked)
+	}
 	var refusal chargingpoint.Refusal
 	if errors.As(err, &refusal) {
 		// A driver of the reference that has left would take a late refusal for the answer to

@@ -20,6 +20,8 @@ type Central struct {
 	Signs     SignsOfLife
 	Listening Listening
 	Ignored   Ignored
+	// Readings is nil where nobody wants to know.
+	Readings Readings
 	// Secrets is nil in an open network.
 	Secrets Secrets
 	// Patience says how long sessions wait.

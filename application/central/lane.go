@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"errors"
 
 	"evcharging/application/eventlog"
 )
@@ -47,7 +48,11 @@ func (l *Lane) load(ctx context.Context, name eventlog.Stream) (*stream, error) 
 		return s, nil
 	}
 	s := emptyStream(name)
-	if err := l.central.rehydrate(ctx, s); err != nil {
+	err := l.central.rehydrate(ctx, s)
+	if readings := l.central.Readings; readings != nil && (err == nil || errors.Is(err, eventlog.ErrDamaged)) {
+		readings.Note(ctx, name, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s, nil

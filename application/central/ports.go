@@ -91,6 +91,13 @@ type Secrets interface {
 	Secret(point domain.PointID) (secret string, ok bool)
 }
 
+// Readings is told how each stream was read that a turn needed and its lane had not kept. Safe
+// for use from several goroutines.
+type Readings interface {
+	// Note is told a stream and eventlog.ErrDamaged where it can't be read; nil where it can.
+	Note(ctx context.Context, stream eventlog.Stream, damage error)
+}
+
 // Ignored counts inputs that did nothing, by the rule that says so. Safe for use from
 // several goroutines.
 type Ignored interface {

@@ -59,6 +59,7 @@ func (l *Lane) Take(ctx context.Context, now domain.UnixMillis, received message
 		late = c.Listening.Hear(now, received.Source)
 	}
 	at := now
+	again := false
 	for range attempts {
 		t := &turn{Central: c, lane: l, clock: now, now: at, late: late, received: received}
 		err := t.take(ctx)
@@ -78,6 +79,8 @@ func (l *Lane) Take(ctx context.Context, now domain.UnixMillis, received message
 			// Another Central wrote: decide again on what it wrote.
 		case rejected != nil:
 			return err
+		case errors.Is(err, eventlog.ErrDamaged) && !t.telling && !again:
+			again = true // perhaps on what the lane had kept: once more on what can be read
 		case errors.Is(err, eventlog.ErrDamaged) && !t.telling:
 			return &message.RejectedError{Reason: err}
 		default:

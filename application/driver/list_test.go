@@ -83,6 +83,10 @@ func TestDirectory(t *testing.T) {
 		{Point: "CP-3", State: "SUPPLYING", Version: 3},
 		{Point: "CP-3", State: "OUT_OF_ORDER", Version: 1},
 		{Point: "CP-2", State: "ACTIVATED", Version: 1},
+		{Point: "CP-4", State: "ACTIVATED", Version: 7},
+		{Point: "CP-4", State: "UNREADABLE"},
+		{Point: "CP-5", State: "UNREADABLE"},
+		{Point: "CP-5", State: "ACTIVATED", Version: 7},
 	} {
 		d.Add(s)
 	}
@@ -92,10 +96,10 @@ func TestDirectory(t *testing.T) {
 		}
 		return text
 	}
-	if got, want := ids(d.All()), "CP-1 ACTIVATED, CP-2 ACTIVATED, CP-3 SUPPLYING, "; got != want {
+	if got, want := ids(d.All()), "CP-1 ACTIVATED, CP-2 ACTIVATED, CP-3 SUPPLYING, CP-4 UNREADABLE, CP-5 ACTIVATED, "; got != want {
 		t.Errorf("all are %s want %s", got, want)
 	}
-	if got, want := ids(d.Free()), "CP-1 ACTIVATED, CP-2 ACTIVATED, "; got != want {
+	if got, want := ids(d.Free()), "CP-1 ACTIVATED, CP-2 ACTIVATED, CP-5 ACTIVATED, "; got != want {
 		t.Errorf("free are %s want %s", got, want)
 	}
 }

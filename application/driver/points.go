@@ -16,9 +16,10 @@ type Directory struct {
 	latest map[domain.PointID]message.PointState
 }
 
-// Add takes a publication, unless a newer one of its point is known.
+// Add takes a publication, unless a newer one of its point is known. One without a version is
+// of a point that Central can't read: it stands until the next.
 func (d *Directory) Add(state message.PointState) {
-	if known, ok := d.latest[state.Point]; ok && known.Version > state.Version {
+	if known, ok := d.latest[state.Point]; ok && known.Version > state.Version && state.Version != 0 {
 		return
 	}
 	if d.latest == nil {

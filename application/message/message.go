@@ -201,12 +201,13 @@ type Revised struct {
 
 // PointState is the public state of a point (ev.cp.state). It never names a driver.
 type PointState struct {
-	Point     domain.PointID
-	Location  string
-	Price     domain.MicroEurosPerKWh
+	Point    domain.PointID
+	Location string
+	Price    domain.MicroEurosPerKWh
+	// State is a chargingpoint.State's text, or UNREADABLE where Central can't read the point.
 	State     string
 	UpdatedAt domain.UnixMillis
-	// Version is that of the point's stream.
+	// Version is that of the point's stream; 0 where it can't be read.
 	Version int64
 	// Control is the id of the operator's record that this publication answers; empty otherwise.
 	Control string

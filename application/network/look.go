@@ -6,7 +6,7 @@ import (
 	"evcharging/domain"
 )
 
-// Points are all points that have registered, by id.
+// Points are all points that have registered, or can't be read, by id.
 func (n *Network) Points() []Point {
 	out := make([]Point, len(n.listed))
 	for i, p := range n.listed {
@@ -15,20 +15,21 @@ func (n *Network) Points() []Point {
 	return out
 }
 
-// Point is one that has registered; ok is false where there is none of that id.
+// Point is one of Points; ok is false where there is none of that id.
 func (n *Network) Point(id domain.PointID) (p Point, ok bool) {
 	kept := n.points[id]
-	if kept == nil || !kept.Known() {
+	if kept == nil || !kept.listed {
 		return Point{}, false
 	}
 	return n.show(kept), true
 }
 
-// Open are the sessions that were granted and are not closed, the oldest grant first.
+// Open are the sessions that were granted and are not closed, the oldest grant first; before
+// them those of which only that can be read.
 func (n *Network) Open() []Session {
 	out := make([]Session, len(n.open))
 	for i, r := range n.open {
-		out[i] = r.show()
+		out[i] = n.showSession(r)
 	}
 	return out
 }
@@ -49,7 +50,7 @@ func (n *Network) Session(id domain.SessionID) (s Session, ok bool) {
 	if r == nil || r.Refusal() != "" {
 		return Session{}, false
 	}
-	return r.show(), true
+	return n.showSession(r), true
 }
 
 // Messages are the messages newer than seq that are still kept, oldest first.
@@ -107,7 +108,7 @@ func (n *Network) Snapshot(w Window) Snapshot {
 		s.Points = append(s.Points, n.show(p))
 	}
 	for i := len(n.open) - 1; i >= 0 && len(s.Sessions) < w.Sessions; i-- {
-		s.Sessions = append(s.Sessions, n.open[i].show())
+		s.Sessions = append(s.Sessions, n.showSession(n.open[i]))
 	}
 	return s
 }

@@ -3,7 +3,6 @@ package network
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"evcharging/application/eventlog"
@@ -20,11 +19,11 @@ const ClosedLimit = 1_000
 var ErrUnknownEvent = errors.New("the network's read model knows no such event")
 
 // Counts are the points by the state that is shown.
-type Counts struct{ Activated, Supplying, OutOfOrder, Broken, Disconnected int }
+type Counts struct{ Activated, Supplying, OutOfOrder, Broken, Disconnected, Unreadable int }
 
 // Total is how many points there are.
 func (c Counts) Total() int {
-	return c.Activated + c.Supplying + c.OutOfOrder + c.Broken + c.Disconnected
+	return c.Activated + c.Supplying + c.OutOfOrder + c.Broken + c.Disconnected + c.Unreadable
 }
 
 func (c *Counts) add(state chargingpoint.State, n int) {
@@ -39,6 +38,8 @@ func (c *Counts) add(state chargingpoint.State, n int) {
 		c.Broken += n
 	case chargingpoint.Disconnected:
 		c.Disconnected += n
+	case Unreadable:
+		c.Unreadable += n
 	}
 }
 
@@ -46,7 +47,7 @@ func (c *Counts) add(state chargingpoint.State, n int) {
 // whoever owns it locks.
 type Network struct {
 	points   map[domain.PointID]*point
-	listed   []*point // those that have registered, by id
+	listed   []*point // those that have registered, or can't be read, by id
 	sessions map[domain.SessionID]*record
 	open     []*record // oldest grant first
 	closed   tail
@@ -103,19 +104,13 @@ func (n *Network) applyToPoint(id string, version eventlog.Version, at domain.Un
 		return nil
 	}
 	n.say(at, pointMessage(p, at, e))
-	known := p.Known()
 	if err := p.Apply(at, e); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnknownEvent, err)
 	}
 	p.version = version
 	if e, ok := e.(chargingpoint.PointRegistered); ok {
 		p.text = strings.ToLower(id + "\n" + e.Location)
-		if !known {
-			i, _ := slices.BinarySearchFunc(n.listed, p, func(a, b *point) int { return strings.Compare(string(a.ID()), string(b.ID())) })
-			n.listed = slices.Insert(n.listed, i, p)
-			p.state, p.since = p.shown(), at
-			n.counts.add(p.state, 1)
-		}
+		n.list(p, at)
 	}
 	n.recount(p, at)
 	return nil
@@ -149,14 +144,11 @@ func (n *Network) applyToSession(id string, version eventlog.Version, at domain.
 	n.say(at, sessionMessage(r, e))
 	switch e.(type) {
 	case session.SupplyAuthorized:
-		i, _ := slices.BinarySearchFunc(n.open, r, earlier)
-		n.open = slices.Insert(n.open, i, r)
+		n.addOpen(r)
 	case session.SupplyRefused:
 		delete(n.sessions, n.refused.add(r.ID()))
 	case session.TicketIssued:
-		if i, found := slices.BinarySearchFunc(n.open, r, earlier); found {
-			n.open = slices.Delete(n.open, i, i+1)
-		}
+		n.removeOpen(r)
 		delete(n.sessions, n.closed.add(r.ID()))
 	}
 	n.changed++
@@ -201,7 +193,7 @@ func (n *Network) point(id domain.PointID) *point {
 // recount takes in that a point may be shown in another state.
 func (n *Network) recount(p *point, at domain.UnixMillis) {
 	n.changed++
-	if state := p.shown(); p.Known() && state != p.state {
+	if state := p.shown(); p.listed && state != p.state {
 		n.counts.add(p.state, -1)
 		n.counts.add(state, 1)
 		p.state, p.since = state, at

@@ -12,13 +12,14 @@ import (
 // Point is a charging point as it is shown: a copy that nobody changes.
 type Point struct {
 	ID domain.PointID
-	// Registered is false where only its health was reported so far.
+	// Registered is false where only its health was reported so far, as far as is known.
 	Registered bool
 	Location   string
 	// Price is what a supply granted now would cost; PriceSet tells that an operator set it.
 	Price    domain.MicroEurosPerKWh
 	PriceSet bool
-	// State is what is shown: DISCONNECTED, too, where NotHeard.
+	// State is what is shown: DISCONNECTED, too, where NotHeard; Unreadable where what the point
+	// is can't be read, and then nothing is shown but where it is, as far as that is known.
 	State chargingpoint.State
 	// Since is when State became so, UpdatedAt when the point changed last.
 	Since     domain.UnixMillis
@@ -39,9 +40,11 @@ type point struct {
 	*chargingpoint.Point
 	version eventlog.Version
 	heard   bool
-	state   chargingpoint.State // as counted
-	since   domain.UnixMillis
-	text    string // what a filter looks at: id and location, in lower case
+	// unreadable tells that the log has more of it, which can't be read; listed that it is shown.
+	unreadable, listed bool
+	state              chargingpoint.State // as counted
+	since              domain.UnixMillis
+	text               string // what a filter looks at: id and location, in lower case
 }
 
 func (p *point) notHeard() bool {
@@ -50,7 +53,10 @@ func (p *point) notHeard() bool {
 }
 
 func (p *point) shown() chargingpoint.State {
-	if p.notHeard() {
+	switch {
+	case p.unreadable:
+		return Unreadable
+	case p.notHeard():
 		return chargingpoint.Disconnected
 	}
 	return p.State()
@@ -78,11 +84,15 @@ var lowerStates = map[chargingpoint.State]string{
 	chargingpoint.OutOfOrder:   "out_of_order out of order",
 	chargingpoint.Supplying:    "supplying",
 	chargingpoint.Activated:    "activated",
+	Unreadable:                 "unreadable",
 }
 
 // show copies what is shown of a point.
 func (n *Network) show(p *point) Point {
 	r, registered := p.Registered()
+	if p.unreadable {
+		return Point{ID: p.ID(), Registered: registered, Location: r.Location, State: p.state, Since: p.since}
+	}
 	_, lease := p.Connected()
 	out := Point{
 		ID: p.ID(), Registered: registered, Location: r.Location, State: p.state, Since: p.since,
@@ -92,7 +102,7 @@ func (n *Network) show(p *point) Point {
 	if o, ok := p.Occupied(); ok {
 		supply := Session{ID: o.Session, Point: p.ID(), Driver: o.Driver}
 		if s := n.sessions[o.Session]; s != nil {
-			supply = s.show()
+			supply = n.showSession(s)
 		}
 		out.Supply = &supply
 	}

@@ -13,8 +13,10 @@ type Session struct {
 	Driver  domain.DriverID
 	Request domain.RequestID
 	Origin  string
-	Status  session.Status
-	Price   domain.MicroEurosPerKWh
+	// Status is Unreadable where what the session is can't be read, and then all but ID is what
+	// was known before.
+	Status session.Status
+	Price  domain.MicroEurosPerKWh
 	// Power is that of the last sample, 0 unless it is supplying. Energy and Amount are those of the last
 	// sample, Amount computed from Energy; once there is a ticket, the ticket's.
 	Power  domain.Watts
@@ -49,18 +51,20 @@ func (s Session) AskedAt() domain.UnixMillis {
 // ShowSession is a session as it is shown, whose stream is at a version; also one that was
 // refused.
 func ShowSession(s *session.Session, version eventlog.Version) Session {
-	return (&record{s, version}).show()
+	return (&record{Session: s, version: version}).show()
 }
 
 // record is what is kept of a session.
 type record struct {
 	*session.Session
 	version eventlog.Version
+	// unreadable tells that the log has more of it, which can't be read.
+	unreadable bool
 }
 
 // power is what the session draws now, as far as its last sample says.
 func (r *record) power() domain.Watts {
-	if last, ok := r.Last(); ok && r.Status() == session.Supplying {
+	if last, ok := r.Last(); ok && r.Status() == session.Supplying && !r.unreadable {
 		return last.Power
 	}
 	return 0
@@ -81,6 +85,9 @@ func (r *record) show() Session {
 	if t, ok := r.Ticket(); ok {
 		s.Energy, s.Amount, s.Ticket = t.Energy, t.Amount, &t
 		s.Revisions = r.Revisions()
+	}
+	if r.unreadable {
+		s.Status = Unreadable
 	}
 	return s
 }

@@ -21,6 +21,8 @@ const (
 	RefusedBroken       Refusal = "BROKEN"
 	RefusedOutOfOrder   Refusal = "OUT_OF_ORDER"
 	RefusedOccupied     Refusal = "OCCUPIED"
+	// RefusedUnreadable is no rule's: it is the refusal where what the point is can't be read.
+	RefusedUnreadable Refusal = "UNREADABLE"
 )
 
 func (r Refusal) Error() string { return "the supply was refused: " + string(r) }

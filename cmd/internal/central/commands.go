@@ -135,7 +135,7 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 		if err := domain.CheckID(c.Point); err != nil {
 			return "", err
 		}
-		if !n.isRegistered(c.Point) { // a slip of the keyboard needs no dead letter
+		if !n.isListed(c.Point) { // a slip of the keyboard needs no dead letter
 			return "", fmt.Errorf("%s %s: %w: %w", c.Action, c.Point, ErrRefused, chargingpoint.ErrUnknownPoint)
 		}
 		answer, err := n.operator.Ask(ctx, c)
@@ -146,9 +146,7 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 	}
 	var points []domain.PointID
 	for _, p := range n.feed.Points() {
-		if p.Registered {
-			points = append(points, p.ID)
-		}
+		points = append(points, p.ID)
 	}
 	if err := n.operator.AskEach(ctx, points, c, func(done, total int, _ message.Message) { call.Progress(done, total) }); err != nil {
 		return "", err
@@ -156,8 +154,8 @@ func (n *Node) operate(ctx context.Context, call console.Call, c message.Control
 	return fmt.Sprintf("%s: %d points done", c.Action, len(points)), nil
 }
 
-func (n *Node) isRegistered(id domain.PointID) bool {
-	return slices.ContainsFunc(n.feed.Points(), func(p network.Point) bool { return p.ID == id && p.Registered })
+func (n *Node) isListed(id domain.PointID) bool {
+	return slices.ContainsFunc(n.feed.Points(), func(p network.Point) bool { return p.ID == id })
 }
 
 func (n *Node) start(ctx context.Context, call console.Call) (string, error) {
@@ -237,6 +235,7 @@ func (l look) Status() console.Status {
 	for _, text := range n.warnings {
 		status.Warnings = append(status.Warnings, text)
 	}
+	status.Warnings = append(status.Warnings, n.feed.warnings()...)
 	slices.Sort(status.Warnings)
 	return status
 }

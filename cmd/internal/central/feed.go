@@ -29,16 +29,20 @@ type feed struct {
 	central   *central.Central
 	deadlines *memory.Deadlines
 	id        uuid.UUID // of the log's network
+	// damaged is told what of the log can't be read.
+	damaged func(error)
 
 	mu      sync.Mutex
 	network *network.Network
 	applied map[eventlog.Stream]eventlog.Version // of the streams that are open
+	// unread are the points and the open sessions that can't be read.
+	unread map[eventlog.Stream]bool
 }
 
 func newFeed(c *central.Central, deadlines *memory.Deadlines) *feed {
 	return &feed{
-		central: c, deadlines: deadlines,
-		network: network.New(), applied: map[eventlog.Stream]eventlog.Version{},
+		central: c, deadlines: deadlines, damaged: func(error) {},
+		network: network.New(), applied: map[eventlog.Stream]eventlog.Version{}, unread: map[eventlog.Stream]bool{},
 	}
 }
 
@@ -47,47 +51,62 @@ func newFeed(c *central.Central, deadlines *memory.Deadlines) *feed {
 const tail = 50_000
 
 // restore takes in every open stream of the log and the sessions that closed last, in the
-// order of time. A stream that can't be read is said and left out: the others go on. It may be
-// called again, where the feed missed what was stored meanwhile.
-func (f *feed) restore(ctx context.Context, damaged func(error)) error {
-	streams, err := f.central.Log.Open(ctx)
+// order of time. A stream that can't be read is said, and shown as such: the others go on. It
+// may be called again, where the feed missed what was stored meanwhile.
+func (f *feed) restore(ctx context.Context) error {
+	open, err := f.central.Log.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("read the open streams of the event log: %w", err)
 	}
-	closed, err := f.closedLately(ctx, damaged)
+	closed, err := f.closedLately(ctx)
 	if err != nil {
 		return err
 	}
-	streams = append(streams, closed...)
 	f.mu.Lock()
-	streams = slices.AppendSeq(streams, maps.Keys(f.applied)) // some of them may have closed
+	known := slices.AppendSeq(slices.Collect(maps.Keys(f.applied)), maps.Keys(f.unread)) // some of them may have closed
 	f.mu.Unlock()
+	shown := append(open, known...)
+	slices.Sort(shown)
+	streams := slices.Concat(shown, closed)
 	slices.Sort(streams)
 	var all []central.Part
 	for _, stream := range slices.Compact(streams) {
 		parts, err := f.central.Restore(ctx, stream)
 		if errors.Is(err, eventlog.ErrDamaged) {
-			damaged(err)
+			if _, waits := slices.BinarySearch(shown, stream); waits {
+				f.lose(ctx, stream, err)
+			} else {
+				f.damaged(err)
+			}
 			continue
 		}
 		if err != nil {
 			return err // what is not known may wait for a deadline
 		}
+		f.mu.Lock()
+		f.regained(stream)
+		f.mu.Unlock()
 		all = append(all, parts...)
 	}
 	slices.SortStableFunc(all, func(a, b central.Part) int { return cmp.Compare(a.At, b.At) })
+	wrong := map[eventlog.Stream]error{}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	for _, part := range all {
-		if err := f.apply([]central.Part{part}); err != nil {
-			damaged(err)
+		if wrong[part.Stream] == nil {
+			if err := f.apply([]central.Part{part}); err != nil {
+				wrong[part.Stream] = err
+			}
 		}
+	}
+	f.mu.Unlock()
+	for stream, err := range wrong {
+		f.lose(ctx, stream, err)
 	}
 	return nil
 }
 
 // closedLately are the sessions that were closed last, oldest first.
-func (f *feed) closedLately(ctx context.Context, damaged func(error)) ([]eventlog.Stream, error) {
+func (f *feed) closedLately(ctx context.Context) ([]eventlog.Stream, error) {
 	end, err := f.central.Log.End(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the end of the event log: %w", err)
@@ -96,7 +115,7 @@ func (f *feed) closedLately(ctx context.Context, damaged func(error)) ([]eventlo
 	// Positions may leap, so a window of so many may have few commits, or none.
 	for window, until, looked := eventlog.Position(tail), end, 0; until > 0 && looked < tail; window *= 2 {
 		from := max(until, window) - window + 1
-		some, n, err := f.closedWithin(ctx, from, until, damaged)
+		some, n, err := f.closedWithin(ctx, from, until)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +136,7 @@ func (f *feed) closedLately(ctx context.Context, damaged func(error)) ([]eventlo
 
 // closedWithin are the streams that a commit at one of some positions closes, and how many
 // commits there are.
-func (f *feed) closedWithin(ctx context.Context, from, until eventlog.Position, damaged func(error)) (closed []eventlog.Stream, commits int, err error) {
+func (f *feed) closedWithin(ctx context.Context, from, until eventlog.Position) (closed []eventlog.Stream, commits int, err error) {
 	for from != 0 && from <= until {
 		next := eventlog.Position(0)
 		for commit, err := range f.central.Log.All(ctx, from) {
@@ -125,7 +144,9 @@ func (f *feed) closedWithin(ctx context.Context, from, until eventlog.Position, 
 				if damage.Position > until {
 					break
 				}
-				damaged(err)
+				if !archived(err) {
+					f.damaged(err)
+				}
 				if damage.Position >= from { // behind what can't be read
 					next = damage.Position + 1
 				}
@@ -161,27 +182,27 @@ func (f *feed) handle(ctx context.Context, p central.Publication) error {
 
 // take takes a stored part; the parts of one stream one after the other.
 func (f *feed) take(ctx context.Context, part central.Part) error {
-	parts := []central.Part{part}
 	f.mu.Lock()
-	missing := part.Version > f.applied[part.Stream]+1
-	f.mu.Unlock()
-	if missing {
-		// A turn before this one was stored and not told: its record will come again, but
-		// what is shown must not wait for it.
-		var err error
-		parts, err = f.central.Restore(ctx, part.Stream)
-		if errors.Is(err, eventlog.ErrDamaged) {
-			// What is shown of it is stale; its messages must go out all the same.
-			f.say(network.Alert, err.Error())
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	missing := part.Version > f.applied[part.Stream]+1 || f.unread[part.Stream]
+	if !missing {
+		defer f.mu.Unlock()
+		return f.apply([]central.Part{part})
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.apply(parts)
+	_, open := f.applied[part.Stream]
+	f.mu.Unlock()
+	// A turn before this one was stored and not told: its record will come again, but
+	// what is shown must not wait for it.
+	err := f.reread(ctx, part.Stream)
+	if !errors.Is(err, eventlog.ErrDamaged) {
+		return err
+	}
+	// Its messages must go out all the same.
+	if open || !closes(part.Events) {
+		f.lose(ctx, part.Stream, err)
+	} else {
+		f.damaged(err)
+	}
+	return nil
 }
 
 func (f *feed) apply(parts []central.Part) error {
@@ -268,7 +289,7 @@ func (f *feed) Session(ctx context.Context, id domain.SessionID) (network.Sessio
 	f.mu.Lock()
 	s, ok := f.network.Session(id)
 	f.mu.Unlock()
-	if ok {
+	if ok && s.Status != network.Unreadable {
 		return s, true, nil
 	}
 	parts, err := f.central.Restore(ctx, central.SessionStream(id))

@@ -1,6 +1,7 @@
 package central
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type trouble struct {
 	eventlog.Log
 	away    error
 	damaged eventlog.Position
+	reason  error // a bit, where it is nil
 }
 
 func (l trouble) Rehydrate(ctx context.Context, s eventlog.Stream) ([]eventlog.Commit, error) {
@@ -35,7 +37,7 @@ func (l trouble) All(ctx context.Context, from eventlog.Position) iter.Seq2[even
 	return func(yield func(eventlog.Positioned, error) bool) {
 		for c, err := range l.Log.All(ctx, from) {
 			if c.Position == l.damaged {
-				yield(eventlog.Positioned{}, &eventlog.DamagedError{Where: "here", Position: c.Position, Reason: errors.New("a bit")})
+				yield(eventlog.Positioned{}, &eventlog.DamagedError{Where: "here", Position: c.Position, Reason: cmp.Or(l.reason, errors.New("a bit"))})
 				return
 			}
 			if !yield(c, err) {
@@ -62,16 +64,24 @@ func restored(t *testing.T, l trouble) (closed []eventlog.Stream, said []error, 
 	l.Log = log
 	core := &central.Central{Log: l, Codec: eventjson.Codec{}}
 	f := newFeed(core, memory.NewDeadlines(&memory.Signs{}))
-	damaged := func(err error) { said = append(said, err) }
-	if closed, err = f.closedLately(t.Context(), damaged); err != nil {
+	f.damaged = func(err error) { said = append(said, err) }
+	if closed, err = f.closedLately(t.Context()); err != nil {
 		return nil, said, err
 	}
-	return closed, said, f.restore(t.Context(), func(error) {})
+	f.damaged = func(error) {}
+	return closed, said, f.restore(t.Context())
 }
 
 func TestADamagedCommitKeepsNoCentralFromStarting(t *testing.T) {
 	closed, said, err := restored(t, trouble{damaged: 2})
 	if err != nil || len(said) != 1 || len(closed) != 2 {
+		t.Errorf("closed are %v, said is %v, %v", closed, said, err)
+	}
+}
+
+func TestNothingIsWrongWhereSamplesAreInAnArchive(t *testing.T) {
+	closed, said, err := restored(t, trouble{damaged: 2, reason: &eventlog.ArchivedError{Stream: "session-2", From: 2, To: 9}})
+	if err != nil || len(said) != 0 || len(closed) != 2 {
 		t.Errorf("closed are %v, said is %v, %v", closed, said, err)
 	}
 }
@@ -115,7 +125,9 @@ func TestSessionsThatClosedLatelyAreFoundWherePositionsLeap(t *testing.T) {
 		}
 	}
 	core := &central.Central{Log: leaping{log}, Codec: eventjson.Codec{}}
-	closed, err := newFeed(core, memory.NewDeadlines(&memory.Signs{})).closedLately(t.Context(), func(err error) { t.Error(err) })
+	f := newFeed(core, memory.NewDeadlines(&memory.Signs{}))
+	f.damaged = func(err error) { t.Error(err) }
+	closed, err := f.closedLately(t.Context())
 	if want := []eventlog.Stream{"session-1", "session-2", "session-3"}; err != nil || !slices.Equal(closed, want) {
 		t.Errorf("closed are %v, %v, want %v", closed, err, want)
 	}
@@ -139,9 +151,10 @@ func TestAFeedThatIsFilledAgainForgetsWhatHasClosed(t *testing.T) {
 		}
 	}
 	f := newFeed(&central.Central{Log: log, Codec: eventjson.Codec{}}, memory.NewDeadlines(&memory.Signs{}))
+	f.damaged = func(err error) { t.Error(err) }
 	fill := func() {
 		t.Helper()
-		if err := f.restore(t.Context(), func(err error) { t.Error(err) }); err != nil {
+		if err := f.restore(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -45,6 +45,7 @@ func (n *Node) standing(ctx context.Context) prometheus.Standing {
 			string(chargingpoint.OutOfOrder):   seen.Counts.OutOfOrder,
 			string(chargingpoint.Broken):       seen.Counts.Broken,
 			string(chargingpoint.Disconnected): seen.Counts.Disconnected,
+			network.Unreadable:                 seen.Counts.Unreadable,
 		}
 	}
 	s.Documents = n.documentsStand()

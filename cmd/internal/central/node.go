@@ -149,7 +149,8 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	}
 	deadlines := memory.NewDeadlines(&heard.Signs)
 	n.feed = newFeed(core, deadlines)
-	n.feed.id = n.store.network
+	n.feed.id, n.feed.damaged = n.store.network, n.damaged
+	core.Readings = n.feed
 	heard.feed = n.feed
 	reading, stopReading := context.WithCancel(context.Background())
 	rest, stopRest := context.WithCancel(context.Background())
@@ -164,7 +165,7 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 		err = n.share(ctx, rest, core, heard)
 	} else {
 		handlers = append(handlers, bus.Handler{Name: "panel", Topics: []bus.Topic{bus.Lifecycle, bus.Samples}, Handle: n.feed.handle})
-		if err = n.feed.restore(ctx, n.damaged); err == nil && config.Mongo.URI != "" {
+		if err = n.feed.restore(ctx); err == nil && config.Mongo.URI != "" {
 			err = n.document(ctx, rest, core)
 		}
 	}
@@ -187,7 +188,8 @@ func Start(ctx context.Context, config Config) (_ *Node, err error) {
 	n.rest.Go(func() { n.transport.Watch(rest, n.brokerChanged) })
 	n.rest.Go(func() { n.watchSilence(rest) })
 	n.rest.Go(func() { n.beat(rest) })
-	n.rest.Go(func() { n.watchDeadlines(rest, deadlines) })
+	n.rest.Go(func() { n.watchDeadlines(rest, n.feed) })
+	n.rest.Go(func() { n.tellUnreadable(rest) })
 	n.rest.Go(func() { n.verifySamples(rest) })
 	if config.Checkpoints != "" {
 		n.rest.Go(func() { n.keepCheckpoints(rest) })

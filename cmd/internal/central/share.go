@@ -38,7 +38,7 @@ func (n *Node) follow(ctx context.Context, taken chan<- struct{}) {
 	for pause := first; ; pause = min(2*pause, longest) {
 		following, stop := context.WithCancelCause(ctx)
 		err := n.store.shared.Log().Follow(following, func() {
-			if err := n.feed.restore(following, n.damaged); err != nil {
+			if err := n.feed.restore(following); err != nil {
 				stop(err)
 				return
 			}
@@ -79,7 +79,9 @@ func (f *feed) follow(ctx context.Context, c eventlog.Commit) error {
 		if err == nil {
 			err = f.take(ctx, part)
 		}
-		if err != nil && !errors.Is(err, eventlog.ErrDamaged) {
+		if errors.Is(err, eventlog.ErrDamaged) {
+			f.Note(ctx, stored.Stream, err)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"evcharging/adapters/kafka"
 	"evcharging/application/driver"
 	"evcharging/application/message"
+	"evcharging/application/network"
 )
 
 // pointsWithin is how long the broker may take to tell of the points.
@@ -48,7 +49,11 @@ func describe(directory *driver.Directory, all bool) string {
 	}
 	rows := [][]string{{"POINT", "LOCATION", "EUR/KWH", "STATE"}}
 	for _, s := range shown {
-		rows = append(rows, []string{string(s.Point), s.Location, s.Price.String(), s.State})
+		price := s.Price.String()
+		if s.State == network.Unreadable {
+			price = ""
+		}
+		rows = append(rows, []string{string(s.Point), s.Location, price, s.State})
 	}
 	return table(rows, 2)
 }

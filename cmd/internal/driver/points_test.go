@@ -20,6 +20,10 @@ func TestPointsAreATable(t *testing.T) {
 		"the free ones": {states, false, "POINT   LOCATION  EUR/KWH  STATE\nCP-001  Home          0.3  ACTIVATED\n"},
 		"all": {states, true, "POINT   LOCATION      EUR/KWH  STATE\n" +
 			"CP-001  Home              0.3  ACTIVATED\nCP-002  Alcalá, Büro        1  BROKEN\n"},
+		"one that can't be read": {
+			append(states[1:], message.PointState{Point: "CP-003", Location: "Away", State: "UNREADABLE"}), true,
+			"POINT   LOCATION  EUR/KWH  STATE\nCP-001  Home          0.3  ACTIVATED\nCP-003  Away               UNREADABLE\n",
+		},
 		"none is free":  {states[:1], false, "None of 1 points is free; --all lists them.\n"},
 		"none is known": {nil, true, "Central has published no point yet.\n"},
 	}

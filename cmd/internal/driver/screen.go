@@ -222,6 +222,7 @@ var reasons = map[string]string{
 	string(chargingpoint.RefusedBroken):       "the point is broken",
 	string(chargingpoint.RefusedOutOfOrder):   "the point is out of order",
 	string(chargingpoint.RefusedOccupied):     "the point is occupied",
+	string(chargingpoint.RefusedUnreadable):   "Central can't read what it knows of the point, until its event log is mended",
 	driver.CentralSilent:                      fmt.Sprintf("Central did not answer within %s", driver.GiveUpAfter),
 	driver.PointSilent:                        fmt.Sprintf("nothing was heard of the supply for %s", driver.LostAfter),
 }
