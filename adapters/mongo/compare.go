@@ -19,9 +19,11 @@ import (
 type Difference struct {
 	Collection, ID string
 	Kind           DifferenceKind
-	// Behind tells of a DocumentDiffers that it says to be of an earlier version.
+	// Behind tells of a DocumentDiffers that it says to be of an earlier version, and has no bill
+	// but the log's.
 	Behind bool
-	// Fields are what is different, in the order of the document; of a DocumentDiffers alone.
+	// Fields are what is different, in the order of the document; of a DocumentDiffers and a
+	// DocumentUnproved alone.
 	Fields []FieldDifference
 }
 
@@ -38,6 +40,8 @@ const (
 	DocumentOrphaned DifferenceKind = "orphaned"
 	// DocumentNewer says more than the log, which may be the older one of the two.
 	DocumentNewer DifferenceKind = "newer"
+	// DocumentUnproved has a bill that the log has not, as far as it can be read.
+	DocumentUnproved DifferenceKind = "unproved"
 )
 
 // FieldDifference is a field of a document and what it is, in words; "nothing" where there is

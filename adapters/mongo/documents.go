@@ -217,7 +217,7 @@ func (f *fold) showSession() sessionShape {
 			ID: t.ID, Revision: int64(t.Revision), StartedAt: date(t.StartedAt), EndedAt: date(t.EndedAt),
 			Energy: micro(t.Energy), Price: micro(t.Price), Amount: micro(t.Amount),
 			EnergyExact: t.Energy, PriceExact: t.Price, AmountExact: t.Amount,
-			Reason: t.Reason, Digest: hex.EncodeToString(f.digest[:]), Revisions: append([]revision{}, f.revisions...),
+			Reason: t.Reason, Digest: hex.EncodeToString(f.bills[len(f.bills)-1][:]), Revisions: append([]revision{}, f.revisions...),
 		}
 	}
 	shape.Energy, shape.Amount = micro(shape.EnergyExact), micro(shape.AmountExact)
@@ -273,7 +273,10 @@ type projection struct {
 	collection, id string
 	// version is its stream's; 0 where the document is a driver's.
 	version int64
-	body    bson.Raw
+	// bills are the digests of the log's bills, of a session's document: the ticket's, then those
+	// of its revisions.
+	bills []string
+	body  bson.Raw
 }
 
 // driverDocument is that of a driver who has asked for a supply.

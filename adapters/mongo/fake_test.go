@@ -91,7 +91,7 @@ func (f *fakeShelves) put(collection string, d replacement) error {
 	stored := found.Lookup("version")
 	version, ok := stored.AsFloat64OK() // MongoDB compares numbers of any kind; none is less than NaN
 	switch {
-	case d.found == nil && (found == nil || ok && version < float64(d.version)),
+	case d.found == nil && (found == nil || ok && version < float64(d.version) && d.follows(found)),
 		d.found != nil && found != nil && stored.Equal(*d.found):
 		f.documents[collection][d.id] = slices.Clone(d.body)
 	case d.found == nil:

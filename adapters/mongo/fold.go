@@ -32,7 +32,7 @@ type fold struct {
 
 	session   *session.Session
 	curve     curve
-	digest    eventlog.Hash // of the part that issued the ticket as it stands
+	bills     []eventlog.Hash // of the parts that issued and revised the ticket
 	revisions []revision
 }
 
@@ -102,9 +102,9 @@ func (f *fold) applyToSession(part central.Part) error {
 		case session.MeterValueRecorded:
 			f.curve.add(sampleOf(e))
 		case session.TicketIssued:
-			f.digest = part.Hash
+			f.bills = append(f.bills, part.Hash)
 		case session.TicketRevised:
-			f.digest = part.Hash
+			f.bills = append(f.bills, part.Hash)
 			f.revisions = append(f.revisions, revisionOf(e, before, part))
 		}
 	}
@@ -154,6 +154,7 @@ func (f *fold) document() (d projection, ok bool, err error) {
 		d.collection, d.id, body = pointsCollection, string(f.point.ID()), f.showPoint()
 	} else {
 		d.collection, d.id, body = sessionsCollection, string(f.session.ID()), f.showSession()
+		d.bills = f.digests()
 	}
 	d.version = int64(f.version)
 	if d.body, err = bson.Marshal(body); err != nil {

@@ -193,11 +193,12 @@ func (p *Projections) readOne(ctx context.Context, k *kept) (did bool, err error
 type verdict int
 
 const (
-	same    verdict = iota
-	missing         // there is none
-	older           // it has an earlier version
-	differs         // it has the same version, or none, and says something else
-	ahead           // it claims a later version
+	same     verdict = iota
+	missing          // there is none
+	older            // it has an earlier version
+	differs          // it has the same version, or none, and says something else
+	ahead            // it claims a later version
+	unproved         // it has a bill that the log, read to its end, has not
 )
 
 // judge compares a stored document, nil where there is none, with the one that the log gives.
@@ -218,8 +219,8 @@ func judge(want projection, found bson.Raw) verdict {
 	return differs
 }
 
-// mend is the replacement that makes a stored document what the log gives; ok is false
-// where it is that. A document that is no older than the fold may be another process's, on
+// mend is the replacement that makes a stored document what the log gives, and how that stands
+// to it. A document that is no older than the fold may be another process's, on
 // parts that the fold does not have yet: more folds what the log has beyond it by now,
 // which is more than any document that was read before can rightly have.
 func mend(f *fold, found bson.Raw, more func() error) (r replacement, v verdict, err error) {
@@ -242,9 +243,12 @@ func mendTo(want projection, f *fold, found bson.Raw, more func() error) (r repl
 		v = judge(want, found)
 	}
 	r.projection = want
-	if v == differs || v == ahead {
+	if v == differs || v == ahead || v == older && !want.follows(found) {
 		claimed := found.Lookup("version")
 		r.found = &claimed
+	}
+	if v != same && want.lacks(found) {
+		v = unproved
 	}
 	return r, v, nil
 }
@@ -384,8 +388,18 @@ func (p *Projections) look(ctx context.Context, k *kept, found bson.Raw, asking 
 	if k.fold.session != nil && k.fold.session.Request().Driver != "" {
 		asking[k.fold.session.Request().Driver] = true
 	}
-	if v == same {
+	switch {
+	case v == unproved:
+		b, _ := billOf(r.id, found)
+		p.isStale(k.stream, staleUnproved, fmt.Errorf("%w: %s", errUnproved, b))
+	case v == same:
 		p.isStored(k.stream)
+	case r.contradicts(found):
+		before, _ := billOf(r.id, found)
+		after, _ := billOf(r.id, r.body)
+		p.logger.Error("a document has another bill than the event log: it is replaced", "stream", k.stream, "document", before.String(), "log", after.String())
+	}
+	if v == same || v == unproved {
 		p.mu.Lock()
 		delete(p.waits, k)
 		delete(p.doubts, k)
@@ -394,8 +408,14 @@ func (p *Projections) look(ctx context.Context, k *kept, found bson.Raw, asking 
 			p.drop(k)
 		}
 	}
+	if v == unproved {
+		v = same // as far as it can be made so
+	}
 	return r, v, late, nil
 }
+
+// errUnproved tells of a document that stays as it is for its bill.
+var errUnproved = errors.New("the document has a bill that the event log has not, and stays")
 
 // sweepDrivers makes the documents of drivers what they should be, and tells how many were not.
 func (p *Projections) sweepDrivers(ctx context.Context, ids []domain.DriverID) (mended int, err error) {

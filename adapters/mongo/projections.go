@@ -518,7 +518,7 @@ type ProjectionStats struct {
 	// Waiting is how many documents wait to be stored.
 	Waiting int
 	// Stale is how many documents can't be made as the log has them, by reason: invalid,
-	// too_large, refused, damaged.
+	// too_large, refused, damaged, unproved.
 	Stale map[string]int
 	// Mended is how many documents were found to say something else than the log, and
 	// replaced.
@@ -531,7 +531,7 @@ func (p *Projections) Stats() ProjectionStats {
 	defer p.mu.Unlock()
 	s := ProjectionStats{
 		Waiting: len(p.waits) + len(p.drivers), Mended: p.mended,
-		Stale: map[string]int{staleInvalid: 0, staleTooLarge: 0, staleRefused: 0, staleDamaged: 0},
+		Stale: map[string]int{staleInvalid: 0, staleTooLarge: 0, staleRefused: 0, staleDamaged: 0, staleUnproved: 0},
 	}
 	for _, why := range p.stale {
 		s.Stale[why]++

@@ -45,7 +45,7 @@ type RebuildOptions struct {
 	// DryRun asks for what would be changed, and that nothing is.
 	DryRun bool
 	// Found, where it is not nil, is told of each document that is, or would be, changed, or stays
-	// as one that is newer. It is called by one goroutine at a time.
+	// as one that is newer or unproved. It is called by one goroutine at a time.
 	Found func(Difference)
 	// Progress, where it is not nil, is told how far the rebuild is, now and then and at the end.
 	Progress func(Rebuilt)
@@ -66,6 +66,8 @@ type Rebuilt struct {
 	// Unsure documents stay, too: the log knows nothing of them, but part of it can't be read,
 	// or what came lately may be about them.
 	Unsure uint64
+	// Unproved documents have a bill that the log has not: they stay.
+	Unproved uint64
 	// Lost is how many commits can't be read, Stale how many documents could not be made, by
 	// reason, as in ProjectionStats.
 	Lost  int
@@ -98,7 +100,8 @@ const (
 // time. Its memory is that of the open streams, of some that have closed, and of the drivers'
 // ids. decode is Central's; it is called from several goroutines. A stream that can't be read,
 // and a document that is refused for good, is counted and said, and the others go on; any
-// other error of log or store ends it. ErrForeign, ErrLive and ErrUnknownID come before
+// other error of log or store ends it. A bill that a document has and the log has not is never
+// taken away, but where Until is given. ErrForeign, ErrLive and ErrUnknownID come before
 // anything is changed.
 func (p *Projections) Rebuild(ctx context.Context, source Source, decode func(eventlog.Part) (central.Part, error), o RebuildOptions) (Rebuilt, error) {
 	if err := p.mayBuild(ctx, source, o.Until != 0); err != nil {
@@ -195,6 +198,8 @@ func (r *rebuild) found(d Difference) {
 		r.counts.Orphaned++
 	case DocumentNewer:
 		r.counts.Newer++
+	case DocumentUnproved:
+		r.counts.Unproved++
 	}
 	if r.Found != nil {
 		r.Found(d)

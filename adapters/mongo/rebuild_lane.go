@@ -239,8 +239,12 @@ func (r *rebuild) look(ctx context.Context, all []wanted, final bool) error {
 				return err
 			case v == same:
 				r.count(&r.counts.Same, 1)
-			case v == ahead && w.fold != nil && r.isNewer(there, w.fold):
+			case (v == ahead || v == unproved) && w.fold != nil && r.isNewer(there, w.fold):
 				r.found(Difference{Collection: w.collection, ID: w.id, Kind: DocumentNewer})
+			case v == unproved && r.Until == 0:
+				r.found(Difference{
+					Collection: w.collection, ID: w.id, Kind: DocumentUnproved, Fields: fieldDifferences("", change.body, there),
+				})
 			case r.DryRun && !final && r.doubt(w):
 			default:
 				wrong = append(wrong, mismatch{change, w.stream, there, v})
@@ -301,7 +305,8 @@ func (r *rebuild) put(ctx context.Context, documents []mismatch) error {
 			r.found(Difference{Collection: d.collection, ID: d.id, Kind: DocumentMissing})
 		default:
 			r.found(Difference{
-				Collection: d.collection, ID: d.id, Kind: DocumentDiffers, Behind: d.is == older, Fields: fieldDifferences("", d.body, d.there),
+				Collection: d.collection, ID: d.id, Kind: DocumentDiffers,
+				Behind: d.is == older && !d.contradicts(d.there), Fields: fieldDifferences("", d.body, d.there),
 			})
 		}
 	}

@@ -30,6 +30,8 @@ type stranger struct {
 	// there is what removes exactly this document.
 	there removal
 	at    domain.UnixMillis
+	// bill is what it has of one; nil where it has none.
+	bill []FieldDifference
 	// known tells that the log has it, damaged that it can't be said.
 	known, damaged bool
 	// fold is what the log has of it.
@@ -58,6 +60,13 @@ func (s *strangers) read(ctx context.Context, from shelves, collection string, i
 		if at, ok := document.Lookup("updated_at").DateTimeOK(); ok {
 			one.at = domain.UnixMillis(at)
 		}
+		if b, has := billOf(id, document); has && collection == sessionsCollection {
+			one.bill = []FieldDifference{
+				{"ticket.total_kwh", "nothing", valueText(b.energy)},
+				{"ticket.total_eur", "nothing", valueText(b.total)},
+				{"ticket.digest", "nothing", b.digest},
+			}
+		}
 		s.all = append(s.all, one)
 		switch collection {
 		case driversCollection:
@@ -71,7 +80,7 @@ func (s *strangers) read(ctx context.Context, from shelves, collection string, i
 	return nil
 }
 
-// orphans removes the documents of which the log knows nothing.
+// orphans removes the documents of which the log knows nothing, but for those with a bill.
 func (r *rebuild) orphans(ctx context.Context) error {
 	for _, collection := range collections {
 		differs, err := r.suspicion(ctx, collection)
@@ -148,7 +157,7 @@ func (r *rebuild) suspicion(ctx context.Context, collection string) (func(id str
 }
 
 // secondLook goes through the log, as far as it has come by now, for what it has of some
-// documents, and removes those of which it knows nothing.
+// documents, and removes those of which it knows nothing and that have no bill.
 func (r *rebuild) secondLook(ctx context.Context, s *strangers) error {
 	if len(s.all) == 0 {
 		return nil
@@ -164,6 +173,8 @@ func (r *rebuild) secondLook(ctx context.Context, s *strangers) error {
 	for _, one := range s.all {
 		switch {
 		case one.known:
+		case one.bill != nil && one.fold == nil && r.Until == 0 && !r.mayLack(one.at):
+			r.found(Difference{Collection: one.collection, ID: one.id, Kind: DocumentUnproved, Fields: one.bill})
 		case one.damaged || !r.sure(one):
 			r.count(&r.counts.Unsure, 1)
 		case r.mayLack(one.at):
@@ -195,7 +206,8 @@ func (r *rebuild) sure(one *stranger) bool {
 			return false
 		}
 	}
-	return r.Behind == 0 || !r.Copy && r.counts.Newer == 0
+	// Where it has lost sessions, who asked for them is lost as well.
+	return r.counts.Unproved == 0 && (r.Behind == 0 || !r.Copy && r.counts.Newer == 0)
 }
 
 // search looks for strangers in the log from a position on, until the end (next is 0) or to a

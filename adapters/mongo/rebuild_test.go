@@ -510,7 +510,6 @@ func TestRebuildOfAnOldLog(t *testing.T) {
 			f.documents = rebuiltFrom(t, old).documents
 			f.change(driversCollection, "D-66", f.documents[driversCollection]["D-7"])
 		}, RebuildOptions{Behind: end, Copy: true}, 0, 1, false},
-		"a log that has all that there is": {func(*fakeShelves) {}, RebuildOptions{}, 0, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := now.clone()

@@ -29,6 +29,7 @@ const (
 	staleTooLarge = "too_large" // MongoDB takes none of its size
 	staleRefused  = "refused"   // MongoDB refuses it otherwise
 	staleDamaged  = "damaged"   // its stream can't be read
+	staleUnproved = "unproved"  // it has a bill that the log has not
 )
 
 // refusedError tells that MongoDB refuses a document for good: others are not concerned.
@@ -43,14 +44,15 @@ func (e *refusedError) Error() string { return "MongoDB refuses the document: " 
 func (e *refusedError) Unwrap() error { return e.err }
 
 // errNewer tells of a document that was not stored since one of the same or a later version
-// is there: another process's, or a repeat.
+// is there, another process's, or a repeat; or one with a bill that is none of the log's.
 var errNewer = errors.New("a document that is not older is there")
 
 // replacement is a document that is to be stored.
 type replacement struct {
 	projection
-	// found is nil where the document is to replace an older one, or none. Else it replaces
-	// the one whose version is exactly this, whatever that is: none, where the field is missing.
+	// found is nil where the document is to replace an older one, or none; one that has a bill
+	// which is none of the log's, it leaves there. Else it replaces the one whose version is
+	// exactly this, whatever that is: none, where the field is missing.
 	found *bson.RawValue
 }
 
@@ -118,7 +120,11 @@ func (r replacement) model() mongo.WriteModel {
 		return mongo.NewUpdateOneModel().SetFilter(bson.D{byID}).SetUpdate(bson.D{{Key: "$setOnInsert", Value: r.body}}).SetUpsert(true)
 	case r.found == nil:
 		older := bson.E{Key: "version", Value: bson.D{{Key: "$lt", Value: r.version}}}
-		return mongo.NewReplaceOneModel().SetFilter(bson.D{byID, older}).SetReplacement(r.body).SetUpsert(true)
+		filter := bson.D{byID, older}
+		if r.collection == sessionsCollection {
+			filter = append(filter, r.followed())
+		}
+		return mongo.NewReplaceOneModel().SetFilter(filter).SetReplacement(r.body).SetUpsert(true)
 	}
 	return mongo.NewReplaceOneModel().SetFilter(bson.D{byID, {Key: "version", Value: exactly(*r.found)}}).SetReplacement(r.body)
 }

@@ -84,6 +84,26 @@ func runShelves(t *testing.T, open func(*testing.T) shelves) {
 		replaces(t, s, []error{nil}, v6.body, v6)
 		replaces(t, s, []error{errNewer}, v6.body, v5)
 	})
+	t.Run("an older document with a bill is replaced where the log has the bill", func(t *testing.T) {
+		billed := func(version int64, digest any) replacement {
+			r := versioned(t, "a", version, "")
+			r.body = edit(t, r.body, "ticket", bson.D{{Key: "digest", Value: digest}})
+			return r
+		}
+		s := open(t)
+		first, none, other, revised := billed(5, "x"), versioned(t, "a", 6, ""), billed(7, "y"), billed(8, "z")
+		first.bills, other.bills, revised.bills = []string{"x"}, []string{"y"}, []string{"x", "z"}
+		replaces(t, s, []error{nil}, versioned(t, "a", 4, "").body, versioned(t, "a", 4, ""))
+		replaces(t, s, []error{nil}, first.body, first)
+		replaces(t, s, []error{errNewer}, first.body, none)
+		replaces(t, s, []error{errNewer}, first.body, other)
+		replaces(t, s, []error{nil}, revised.body, revised)
+		replaces(t, s, []error{nil}, none.body, instead(t, none, int64(8)))
+		empty := versioned(t, "a", 7, "")
+		empty.body = edit(t, empty.body, "ticket", nil)
+		replaces(t, s, []error{nil}, empty.body, empty)
+		replaces(t, s, []error{nil}, revised.body, revised)
+	})
 	t.Run("each has its own outcome", func(t *testing.T) {
 		s := open(t)
 		replaces(t, s, []error{nil}, versioned(t, "a", 5, "").body, versioned(t, "a", 5, ""))

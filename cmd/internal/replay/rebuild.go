@@ -59,6 +59,11 @@ func rebuild(ctx context.Context, p *program.Process, c Config, source *Source, 
 	if rebuilt.Lost > 0 {
 		reasons = append(reasons, counted(rebuilt.Lost, "commit")+" lost")
 	}
+	if rebuilt.Unproved > 0 {
+		reasons = append(reasons, counted(rebuilt.Unproved, "bill")+" that the log has not")
+		return fmt.Errorf("%w: %s: import what the log has lost from a copy of it (ev-replay import) and run this again; where a bill is wrong, delete its document in MongoDB",
+			ErrIncomplete, strings.Join(reasons, ", "))
+	}
 	if len(reasons) > 0 {
 		return fmt.Errorf("%w: %s; the log above says which", ErrIncomplete, strings.Join(reasons, ", "))
 	}
@@ -90,7 +95,11 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 		if !c.DryRun && (d.Kind == mongo.DocumentMissing || d.Kind == mongo.DocumentNewer || d.Behind) {
 			return // many may be, and nothing is wrong with them: they are counted
 		}
-		if told++; told <= most {
+		limit := most
+		if d.Kind == mongo.DocumentUnproved {
+			limit = findingsTold // each is to be looked at
+		}
+		if told++; len(lines) < limit {
 			lines = append(lines, documentText(d, c.DryRun)) // a bar would overwrite them
 		}
 	}
@@ -107,7 +116,7 @@ func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source
 	for _, line := range slices.Sorted(slices.Values(lines)) {
 		fmt.Fprintln(p.Stdout, line)
 	}
-	if more := told - most; more > 0 {
+	if more := told - len(lines); more > 0 {
 		fmt.Fprintf(p.Stdout, "... and %d more\n", more)
 	}
 	return rebuilt, err

@@ -111,11 +111,12 @@ func (v *verification) run(ctx context.Context, c VerifyConfig) error {
 		return err
 	}
 	if c.Mongo.URI != "" {
+		whole := v.findings == 0
 		compared, err := v.compare(ctx, c.Mongo, end)
 		if err != nil {
 			return err
 		}
-		summary = append(summary, documentsSummary(compared))
+		summary = append(summary, documentsSummary(compared, whole))
 	}
 	if more := v.findings - findingsTold; more > 0 {
 		fmt.Fprintf(v.Stdout, "... and %d more\n", more)
