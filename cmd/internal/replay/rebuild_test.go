@@ -23,6 +23,9 @@ func TestWhatRebuildCanNotMean(t *testing.T) {
 	}{
 		"the past in the live database":   {Config{Mongo: mongo.Config{URI: uri}, Until: 1}, "name another database with --into"},
 		"the past into the live one":      {Config{Mongo: mongo.Config{URI: uri}, Until: 1, Into: "network"}, "names the database of --mongo itself"},
+		"into MongoDB's own admin":        {Config{Mongo: mongo.Config{URI: uri}, Into: "admin"}, "is MongoDB's own"},
+		"into MongoDB's own local":        {Config{Mongo: mongo.Config{URI: uri}, Into: "local"}, "is MongoDB's own"},
+		"into MongoDB's own config":       {Config{Mongo: mongo.Config{URI: uri}, Into: "config"}, "is MongoDB's own"},
 		"into the default one":            {Config{Mongo: mongo.Config{URI: "mongodb://127.0.0.1:1"}, Into: "evcharging_db"}, "names the database of --mongo itself"},
 		"a dry run without a database":    {Config{DryRun: true}, "name where they are with --mongo"},
 		"one document without a database": {Config{Only: "CP-001"}, "name where they are with --mongo"},

@@ -45,7 +45,9 @@ func Run(ctx context.Context, p *program.Process, c Config) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return replay(ctx, p, c, source) })
+	return allTold(p, func(p *program.Process) error {
+		return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return replay(ctx, p, c, source) })
+	})
 }
 
 // interrupted is ErrInterrupted where an error came of ctx's end.
@@ -99,6 +101,8 @@ func (c Config) check() error {
 		return err
 	case c.Until != 0 && c.Into == "":
 		return program.UsageError(errors.New("--until builds the past, which must not replace the present: name another database with --into"))
+	case c.Into == "admin" || c.Into == "local" || c.Into == "config":
+		return program.UsageError(fmt.Errorf("--into names %s, which is MongoDB's own: name another database", c.Into))
 	case c.Into == live:
 		return program.UsageError(fmt.Errorf("--into names the database of --mongo itself, %s: name another one", live))
 	}
