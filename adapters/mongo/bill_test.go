@@ -208,3 +208,30 @@ func TestAStartLeavesARevisionThatTheLogHasLost(t *testing.T) {
 		}
 	})
 }
+
+// In MongoDB itself, whether a sweep looks at the document or a turn of the log writes blindly.
+func TestABillThatTheLogHasLostStaysInMongo(t *testing.T) {
+	s := connect(t, database(t))
+	before, billed := billed(t, 0)
+	rebuilds(t, before, s, RebuildOptions{})
+	h, again := twoSupplies(t)
+	p := project(h, s, false, io.Discard)
+	id := string(billed.ID())
+	want := inMongo(t, s).all()[sessionsCollection+"/"+id]
+	stays := func(when string) {
+		t.Helper()
+		if got := inMongo(t, s).all()[sessionsCollection+"/"+id]; got != want || p.Stats().Stale[staleUnproved] != 1 {
+			t.Errorf("%s it is\n%s, %+v", when, got, p.Stats())
+		}
+	}
+	must(t, p.sweep(t.Context()))
+	stays("after a sweep")
+	for n := range int64(9) { // until the log is beyond the document's version
+		h.now += 1_000
+		h.reports(again, 2+n, domain.MilliwattHours(2_000+n), h.now)
+	}
+	must(t, p.Handle(t.Context(), h.ends(again, session.CauseStopped)))
+	stays("after a turn")
+	must(t, p.resolveDoubts(t.Context()))
+	stays("after a look at it")
+}
