@@ -37,12 +37,14 @@ type ProveConfig struct {
 }
 
 // Prove tells why a session's bill is what it is, and writes the proof of it where one is
-// asked for.
+// asked for. What can't be told, or not all of it, is an error.
 func Prove(ctx context.Context, p *program.Process, c ProveConfig) error {
 	if err := domain.CheckID(c.Session); err != nil {
 		return program.UsageError(err)
 	}
-	return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return prove(ctx, p, c, source) })
+	return allTold(p, func(p *program.Process) error {
+		return withArchived(ctx, p, c.Source, c.Archive, c.Mongo, func(source *Source) error { return prove(ctx, p, c, source) })
+	})
 }
 
 func prove(ctx context.Context, p *program.Process, c ProveConfig, log audit.Log) error {
@@ -104,12 +106,14 @@ func Check(ctx context.Context, p *program.Process, c CheckConfig) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	if c.JSON {
-		return tellPrograms(p.Stdout, account)
-	}
-	tellPeople(p.Stdout, account, c.Samples)
-	fmt.Fprintf(p.Stdout, "\nproved    by checkpoint %d of %s, signed with key %s:\n          what came later it does not say\n", checkpoint.Number, checkpoint.At, key)
-	return nil
+	return allTold(p, func(p *program.Process) error {
+		if c.JSON {
+			return tellPrograms(p.Stdout, account)
+		}
+		tellPeople(p.Stdout, account, c.Samples)
+		fmt.Fprintf(p.Stdout, "\nproved    by checkpoint %d of %s, signed with key %s:\n          what came later it does not say\n", checkpoint.Number, checkpoint.At, key)
+		return nil
+	})
 }
 
 // tellPeople tells an account as a text.
@@ -170,7 +174,7 @@ const samplesAround = 3
 // told, unless each is asked for.
 func tellInputs(out io.Writer, inputs []audit.Input, samples bool) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	defer func() { _ = table.Flush() }() // as every other line to standard output
+	defer func() { _ = table.Flush() }() // allTold notes what could not be written
 	fmt.Fprintln(table, "\nARRIVED\tTAKEN IN\tFROM\tVERSION\t")
 	for i := 0; i < len(inputs); i++ {
 		end := i

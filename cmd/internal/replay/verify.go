@@ -40,8 +40,11 @@ const findingsTold = 1_000
 func Verify(ctx context.Context, p *program.Process, c VerifyConfig) error {
 	log, err := openToVerify(ctx, p, c)
 	if err == nil {
-		v := verification{Process: p, log: log}
-		err = errors.Join(v.run(ctx, c), log.Close())
+		err = allTold(p, func(p *program.Process) error {
+			v := verification{Process: p, log: log}
+			return v.run(ctx, c)
+		})
+		err = errors.Join(err, log.Close())
 	}
 	return interrupted(ctx, err)
 }
