@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,6 +33,20 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("%s goes on at version %d, and what is there ends at %d: what lies between is missing", e.Stream, e.Begins, e.Ends)
 }
 
+// AmidArchiveError tells that a log's part of a stream ends amid samples that another log has in
+// an archive: of these only the hashes before and behind them are known.
+type AmidArchiveError struct {
+	// Ends is the version that the log's part ends at, Archived what is in the archive.
+	Ends     eventlog.Version
+	Archived *eventlog.ArchivedError
+}
+
+func (e *AmidArchiveError) Error() string {
+	a := e.Archived
+	return fmt.Sprintf("%s ends at version %d, and versions %d to %d are in an archive, in %s: whether they are the same can't be told; import a log that has all of these",
+		a.Stream, e.Ends, a.From, a.To, a.Archive)
+}
+
 // Comparable is a log that another is compared with. Every eventlog.Log is one.
 type Comparable interface {
 	Log
@@ -42,8 +57,9 @@ type Comparable interface {
 // Agree tells whether what a log has can be added to another: the one's part of each stream
 // and the other's are the same, as far as both go, and nothing is missing between them. It
 // gives how many of the log's commits the other has already. *ContradictionError and
-// *GapError tell where that is not so; other errors are the logs'. It looks at the ends of
-// streams, for their hashes stand for everything before them. Its memory is some 20 bytes
+// *GapError tell where that is not so, *AmidArchiveError where it can't be told; other errors are
+// the logs'. It looks at the ends of streams, for their hashes stand for everything before them,
+// also for what the other log has in an archive. Its memory is some 20 bytes
 // for each stream, and that of the streams that are compared at a time. looked is called
 // after each commit.
 func Agree(ctx context.Context, log Log, other Comparable, looked func()) (there uint64, err error) {
@@ -68,10 +84,16 @@ func Agree(ctx context.Context, log Log, other Comparable, looked func()) (there
 	for _, stream := range slices.Sorted(maps.Keys(a.shared)) { // the other log goes on
 		s := a.shared[stream]
 		for commit, err := range other.Read(ctx, stream, s.last) {
-			if err != nil {
+			archived, ok := errors.AsType[*eventlog.ArchivedError](err)
+			switch {
+			case ok && archived.To > s.last:
+				return there, &AmidArchiveError{s.last, archived}
+			case ok && (archived.To != s.last || archived.Hash != s.hash):
+				return there, a.difference(ctx, stream)
+			case ok:
+			case err != nil:
 				return there, fmt.Errorf("read %s: %w", stream, err)
-			}
-			if p := commit.Parts[0]; p.Last() != s.last || p.Hash != s.hash {
+			case commit.Parts[0].Last() != s.last || commit.Parts[0].Hash != s.hash:
 				return there, a.difference(ctx, stream)
 			}
 			break
@@ -132,23 +154,35 @@ func (a *agreement) part(ctx context.Context, p eventlog.Part) (bool, error) {
 
 // difference finds where two histories of a stream part.
 func (a *agreement) difference(ctx context.Context, stream eventlog.Stream) error {
-	parts := map[eventlog.Version]eventlog.Hash{}
+	parts, ends := map[eventlog.Version]eventlog.Hash{}, map[eventlog.Version]eventlog.Hash{}
 	for commit, err := range a.log.Read(ctx, stream, 1) {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", stream, err)
 		}
-		parts[commit.Parts[0].Version] = commit.Parts[0].Hash
+		p := commit.Parts[0]
+		parts[p.Version], ends[p.Last()] = p.Hash, p.Hash
 	}
 	last := eventlog.Version(1)
-	for commit, err := range a.other.Read(ctx, stream, 1) {
-		if err != nil {
-			return fmt.Errorf("read %s: %w", stream, err)
+	for from := last; from != 0; {
+		next := eventlog.Version(0)
+		for commit, err := range a.other.Read(ctx, stream, from) {
+			if archived, ok := errors.AsType[*eventlog.ArchivedError](err); ok && archived.To >= from {
+				if hash, ok := ends[archived.To]; ok && hash != archived.Hash {
+					return &ContradictionError{stream, archived.From} // or behind that
+				}
+				last, next = archived.To+1, archived.To+1
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("read %s: %w", stream, err)
+			}
+			p := commit.Parts[0]
+			if hash, ok := parts[p.Version]; ok && hash != p.Hash {
+				return &ContradictionError{stream, p.Version}
+			}
+			last = p.Last() + 1
 		}
-		p := commit.Parts[0]
-		if hash, ok := parts[p.Version]; ok && hash != p.Hash {
-			return &ContradictionError{stream, p.Version}
-		}
-		last = p.Last() + 1
+		from = next
 	}
 	return &ContradictionError{stream, last} // the log's part is made to follow something else
 }

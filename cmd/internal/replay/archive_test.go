@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -664,6 +665,79 @@ func TestARebuildWithoutTheArchive(t *testing.T) {
 	if err := rebuilt(dir); err != nil {
 		t.Errorf("with its archive it says %v", err)
 	}
+}
+
+// What is in an archive is there already, as the hashes around it say: a log is added to without it.
+func TestAnImportIntoAnArchivedLog(t *testing.T) {
+	full, over, _ := threeMonths(t)
+	text, err := os.ReadFile(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := openLog(t, full, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, _, err := audit.Archivables(t.Context(), whole, over, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := slices.Sorted(maps.Keys(sessions))[0]
+	var all []eventlog.Commit
+	amid := 0 // samples of the stream
+	for c, err := range whole.All(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, c.Commit); c.Parts[0].Stream == stream && c.Parts[0].Last() == sessions[stream].Sample-2 {
+			amid = len(all)
+		}
+	}
+	begin, _ := exported(t, known, all[:len(all)-50], "begin.jsonl")
+	short, _ := exported(t, known, all[:amid], "short.jsonl")
+	changed := filepath.Join(t.TempDir(), "changed.jsonl")
+	if err := os.WriteFile(changed, otherwise(t, text, stream), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	everywhere(t, func(t *testing.T, place func() string) {
+		log, dir := place(), t.TempDir()
+		if _, err := imported(t, begin, log); err != nil {
+			t.Fatal(err)
+		}
+		if printed, err := archivedTo(t, log, dir, over); err != nil || strings.Contains(printed, "archived 0") {
+			t.Fatal(printed, err)
+		}
+		digest := func() string {
+			s := joined(t, log, dir)
+			defer shut(t, s)
+			trailer, err := export(t.Context(), s, s.Network, "-", &strings.Builder{}, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return trailer.Digest.String()
+		}
+		before := digest()
+		var contradiction *audit.ContradictionError
+		if printed, err := imported(t, changed, log); !errors.As(err, &contradiction) || contradiction.Stream != stream {
+			t.Errorf("what contradicts: %v, it prints %s", err, printed)
+		}
+		var archived *audit.AmidArchiveError
+		if printed, err := imported(t, short, log); !errors.As(err, &archived) {
+			t.Errorf("what ends amid the archived samples: %v, it prints %s", err, printed)
+		}
+		if printed, err := imported(t, begin, log); err != nil || printed != fmt.Sprintf("imported 0 commits; %d commits there already\n", len(all)-50) {
+			t.Errorf("what was there before: %v, it prints %s", err, printed)
+		}
+		if now := digest(); now != before {
+			t.Errorf("it comes to %s, and came to %s", now, before)
+		}
+		if printed, err := imported(t, full, log); err != nil || printed != fmt.Sprintf("imported 50 commits; %d commits there already\n", len(all)-50) {
+			t.Errorf("what is longer: %v, it prints %s", err, printed)
+		}
+		if want, _ := content(t, full); digest() != want.Digest.String() {
+			t.Errorf("with its archive it comes to %s, want %s", digest(), want.Digest)
+		}
+	})
 }
 
 // otherwise are lines in which a stream's samples have another text, and are chained anew.
