@@ -2,6 +2,7 @@ package jsonl_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -216,6 +217,26 @@ func TestAFileThatWasChangedAnywhereIsNoticed(t *testing.T) {
 				t.Errorf("it says %v, want %q", said, c.says)
 			}
 		})
+	}
+}
+
+// What is packed is said once, not of each line feed that is among its bytes.
+func TestWhatIsPackedIsSaidOnce(t *testing.T) {
+	text, _, err := write(t, some(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	pack := gzip.NewWriter(&packed)
+	if _, err := io.WriteString(pack, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack.Close(); err != nil {
+		t.Fatal(err)
+	}
+	packed.WriteString("\nand\nmore\n")
+	if commits, wrong := read(&packed); len(commits) > 0 || len(wrong) != 1 || !errors.Is(wrong[0], jsonl.ErrPacked) {
+		t.Errorf("%d commits, %v", len(commits), wrong)
 	}
 }
 

@@ -24,6 +24,8 @@ var (
 	ErrCut = errors.New("the log ends too early")
 	// ErrChanged tells of lines that are not those that were written.
 	ErrChanged = errors.New("the log was changed after it was written")
+	// ErrPacked tells of bytes that are packed with gzip: no line of them can be read.
+	ErrPacked = errors.New("it is packed with gzip: unpack it")
 	// ErrLong tells of a line that is longer than MaxLine.
 	ErrLong = errors.New("it is longer than any line of an event log")
 )
@@ -107,7 +109,7 @@ func (r *Reader) Header() (h Header, ok bool) {
 func (r *Reader) Trailer() Trailer { return r.sofar }
 
 // Next gives the next commit, io.EOF behind the last. A *LineError tells of a line that is
-// none of a log, and the reading goes on behind it. Its Reason is ErrLine or ErrLong,
+// none of a log, and the reading goes on behind it, but where it is ErrPacked. Its Reason is ErrLine or ErrLong,
 // an *UnreadError where the writer could not read it, ErrChanged where the lines are not
 // those that the trailer tells of, or ErrCut where they end without one, though they have a
 // header. Whether a commit's hashes are those of its content is Commit.Check's to say.
@@ -163,6 +165,9 @@ func (r *Reader) take(line []byte) (c eventlog.Positioned, ok bool, err error) {
 	switch {
 	case len(text) == 0:
 		return c, false, nil
+	case begins && bytes.HasPrefix(line, []byte("\x1f\x8b")):
+		r.ended = true
+		return c, false, ErrPacked
 	case len(line) > MaxLine:
 		return c, false, ErrLong
 	case begins && bytes.HasPrefix(text, []byte(headerBegins)):
