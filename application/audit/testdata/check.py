@@ -19,6 +19,8 @@ FIELDS = ["format", "network", "session", "bill", "parts", "leaf", "path", "note
 BILL = ["ticket", "revision", "point", "driver", "started_at", "ended_at", "energy_mwh",
         "price_micro_eur_kwh", "amount_micro_eur", "reason", "digest"]
 
+USAGE = "usage: check.py KEYS PROOF..."
+
 
 def need(true, reason):
     if not true:
@@ -185,7 +187,10 @@ def check(data, keys):
 
 
 def main(key_file, *files):
-    keys, bad = read_keys(key_file), 0
+    try:
+        keys, bad = read_keys(key_file), 0
+    except (OSError, ValueError, IndexError) as e:
+        return f"{key_file} is no file of keys: {e}\n{USAGE}"
     for file in files:
         try:
             check(open(file, "rb").read(), keys)
@@ -197,4 +202,6 @@ def main(key_file, *files):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(USAGE)
     sys.exit(main(*sys.argv[1:]))
