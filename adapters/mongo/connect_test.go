@@ -222,9 +222,9 @@ func TestConnectGoesOnWhenTheServerComes(t *testing.T) {
 	l := newLine(t, hostOf(t, uri))
 	l.Down()
 	var said strings.Builder
-	connected := make(chan *Store, 1)
+	connected, throughLine := make(chan *Store, 1), l.uri(uri)
 	go func() {
-		s, err := Connect(t.Context(), Config{URI: l.uri(uri), Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		s, err := Connect(t.Context(), Config{URI: throughLine, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		if err != nil {
 			t.Error(err)
 		}
