@@ -20,7 +20,9 @@ func Points(points []network.Point) string {
 		if p.State == network.Unreadable {
 			price = ""
 		}
-		if s := p.Supply; s != nil {
+		if s := p.Supply; s != nil && s.Status == network.Unreadable {
+			supplies = clean(string(s.Driver))
+		} else if s != nil {
 			supplies = fmt.Sprintf("%s %s kW %s kWh %s EUR", clean(string(s.Driver)), network.KW(s.Power, 1), network.KWh(s.Energy, 3), network.EUR(s.Amount))
 		}
 		rows = append(rows, []string{clean(string(p.ID)), string(p.State), price, supplies, clean(p.Location)})
@@ -71,9 +73,13 @@ func Sessions(sessions []network.Session) string {
 		if s.Refusal != "" {
 			reason = s.Refusal
 		}
+		energy, amount := network.KWh(s.Energy, 3), network.EUR(s.Amount)
+		if s.Status == network.Unreadable {
+			energy, amount = "", ""
+		}
 		rows = append(rows, []string{
 			clean(string(s.ID)), clean(string(s.Point)), clean(string(s.Driver)), string(s.Status), seconds(s.AskedAt()),
-			network.KWh(s.Energy, 3), network.EUR(s.Amount), clean(reason),
+			energy, amount, clean(reason),
 		})
 	}
 	return table(rows)

@@ -109,6 +109,19 @@ func TestASupplyAtAPointThatCannotBeReadGoesOnBeingMetered(t *testing.T) {
 	}
 }
 
+// Its Monitor is heard all the while: nothing ends for a silence that was none.
+func TestAPointThatCannotBeReadIsNotTakenForSilent(t *testing.T) {
+	// given
+	w := supplying(t)
+	w.damagePoint()
+	w.when(seconds(20), health(message.HealthOK)).rejects(eventlog.ErrDamaged)
+	// when it can be read again, and its lease is looked at
+	w.central.Codec = eventjson.Codec{}
+	w.when(seconds(21), leaseDeadline()).
+		// then
+		ignores(chargingpoint.ErrDeadlineGone)
+}
+
 // A grant that is on record is the answer, whatever has become of its point since.
 func TestAGrantIsGivenAgainThoughItsPointCannotBeRead(t *testing.T) {
 	w := granted(t)

@@ -1,11 +1,13 @@
 package central
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"evcharging/application/eventlog"
 	"evcharging/application/message"
 	"evcharging/domain/chargingpoint"
 )
@@ -17,9 +19,6 @@ func (t *turn) reportHealth(ctx context.Context, m message.Health) (verdict, err
 			return verdict{rule: chargingpoint.ErrUnknownPoint, refused: true}, nil
 		}
 	}
-	if err := t.loadPoint(ctx, m.Point); err != nil {
-		return verdict{}, err
-	}
 	last, err := t.Signs.Last(ctx, m.Point)
 	if err != nil {
 		return verdict{}, fmt.Errorf("read the last sign of life of %s: %w", m.Point, err)
@@ -30,13 +29,21 @@ func (t *turn) reportHealth(ctx context.Context, m message.Health) (verdict, err
 		ReportedAt: t.received.Source.Timestamp,
 		LastHeard:  last.ReportedAt,
 	}
+	sign := Sign{HeardAt: t.clock, ReportedAt: report.ReportedAt}
+	if report.Lease != 0 && t.late >= report.Lease {
+		sign.HeardAt = last.HeardAt // the lease that it gave has run out: it tells of no life now
+	}
+	heard := func() error { return t.Signs.Heard(ctx, m.Point, sign) }
+	if err := t.loadPoint(ctx, m.Point); err != nil {
+		if !errors.Is(err, eventlog.ErrDamaged) {
+			return verdict{}, err
+		}
+		// It was not silent, and no session is to end as if it had been once it can be read again.
+		return verdict{}, cmp.Or(heard(), err)
+	}
 	v, err := judge(t.point.point.ReportHealth(t.now, report))
 	if err == nil && !errors.Is(v.rule, chargingpoint.ErrNotLater) {
-		sign := Sign{HeardAt: t.clock, ReportedAt: report.ReportedAt}
-		if report.Lease != 0 && t.late >= report.Lease {
-			sign.HeardAt = last.HeardAt // the lease that it gave has run out: it tells of no life now
-		}
-		t.heard = func() error { return t.Signs.Heard(ctx, m.Point, sign) }
+		t.heard = heard
 	}
 	return v, err
 }

@@ -235,8 +235,8 @@ func (l look) Status() console.Status {
 	for _, text := range n.warnings {
 		status.Warnings = append(status.Warnings, text)
 	}
-	status.Warnings = append(status.Warnings, n.feed.warnings()...)
 	slices.Sort(status.Warnings)
+	status.Warnings = append(status.Warnings, n.feed.warnings()...)
 	return status
 }
 
