@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -109,6 +110,7 @@ func take(ctx context.Context, p *program.Process, source *Source, to *target) e
 	if err != nil {
 		return fmt.Errorf("read the end of what is imported: %w", err)
 	}
+	from := upTo{source, end}
 	has, err := to.End(ctx)
 	if err != nil {
 		return fmt.Errorf("read the end of the event log: %w", err)
@@ -119,19 +121,35 @@ func take(ctx context.Context, p *program.Process, source *Source, to *target) e
 			return fmt.Errorf("nothing was imported: %w", err)
 		}
 		step := begin(p.Stderr, "compare", int64(end))
-		there, err = audit.Agree(ctx, source, to, step.took)
+		there, err = audit.Agree(ctx, from, to, step.took)
 		step.end(err == nil)
 		if err != nil {
 			return fmt.Errorf("nothing was imported: %w", err)
 		}
 	}
 	step := begin(p.Stderr, "import", int64(end))
-	err = fill(ctx, to, source.All(ctx, 1), step.took)
+	err = fill(ctx, to, from.All(ctx, 1), step.took)
 	step.end(err == nil)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
 	return sayImported(p.Stdout, uint64(step.done.Load()), there)
+}
+
+// upTo is a log as it ended at first: what a Central appends meanwhile was not compared.
+type upTo struct {
+	audit.Log
+	end eventlog.Position
+}
+
+func (l upTo) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
+	return func(yield func(eventlog.Positioned, error) bool) {
+		for c, err := range l.Log.All(ctx, from) {
+			if err == nil && c.Position > l.end || !yield(c, err) {
+				return
+			}
+		}
+	}
 }
 
 // whole is ErrDamagedTarget where something is wrong with a log: its ends would stand for what

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -313,5 +314,35 @@ func TestAnImportThatIsStoppedGoesOn(t *testing.T) {
 	}
 	if got, _ := content(t, folder); got.Digest != whole.Digest {
 		t.Errorf("it holds %+v, want %+v", got, whole)
+	}
+}
+
+// growing is a log that a Central appends to while it is read.
+type growing struct {
+	eventlog.Log
+	more func()
+}
+
+func (g growing) All(ctx context.Context, from eventlog.Position) iter.Seq2[eventlog.Positioned, error] {
+	g.more()
+	return g.Log.All(ctx, from)
+}
+
+func TestAnImportEndsWhereTheLogEndedWhenItBegan(t *testing.T) {
+	b, log := eventlogtest.NewBuilder("ev.supply.done"), memory.NewLog()
+	grow := func() {
+		if err := log.Append(t.Context(), b.Commit(b.Cause(), eventlogtest.Lifecycle("point-CP-001", `"grown"`))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow()
+	to := memory.NewLog()
+	for _, want := range []string{"imported 1 commit\n", "imported 1 commit; 1 commit there already\n"} {
+		printed, err := run(t, "", func(p *program.Process) error {
+			return take(t.Context(), p, &Source{Log: growing{log, grow}}, &target{Log: to})
+		})
+		if err != nil || printed != want {
+			t.Fatalf("%v, it prints %s, not %s", err, printed, want)
+		}
 	}
 }
