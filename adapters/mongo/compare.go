@@ -64,9 +64,13 @@ const (
 // Compare holds the documents of all streams of a log, and those of their drivers, against
 // the log, in one pass, and tells each that is not as it should be. It writes nothing. Beside
 // a Central it tells of a document only where that stays wrong for some seconds. decode is
-// Central's, progress as of RebuildOptions. Its error is that of log or store.
+// Central's, progress as of RebuildOptions. Its error is ErrForeign, before any is looked at, or that of log or
+// store.
 func (p *Projections) Compare(ctx context.Context, source Source, decode func(eventlog.Part) (central.Part, error), found func(Difference), progress func(Rebuilt)) (Rebuilt, error) {
 	silent := &Projections{config: p.config, shelves: p.shelves, logger: slog.New(slog.DiscardHandler), stale: map[eventlog.Stream]string{}}
+	if err := silent.mayBuild(ctx, source, false); err != nil {
+		return Rebuilt{}, err
+	}
 	return newRebuild(silent, source, decode, RebuildOptions{DryRun: true, Found: found, Progress: progress}).run(ctx)
 }
 

@@ -568,6 +568,11 @@ func TestRebuildRefusesAForeignDatabase(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("it says %v, want %v", err, c.want)
 			}
+			if c.options.Until == 0 {
+				if _, err := project(h, c.in(), false, io.Discard).Compare(t.Context(), h.log, h.log.Decode, func(Difference) {}, nil); !errors.Is(err, c.want) {
+					t.Errorf("of a comparison it says %v, want %v", err, c.want)
+				}
+			}
 			if c.want != nil && (fake.writes != writes || !maps.Equal(fake.all(), before)) {
 				t.Error("it has written all the same")
 			}

@@ -116,10 +116,14 @@ func (v *verification) run(ctx context.Context, c VerifyConfig) error {
 	if c.Mongo.URI != "" {
 		whole := v.findings == 0
 		compared, err := v.compare(ctx, c.Mongo, end)
-		if err != nil {
+		switch {
+		case errors.Is(err, mongo.ErrForeign):
+			v.tell(err.Error())
+		case err != nil:
 			return err
+		default:
+			summary = append(summary, documentsSummary(compared, whole))
 		}
-		summary = append(summary, documentsSummary(compared, whole))
 	}
 	if more := v.findings - findingsTold; more > 0 {
 		fmt.Fprintf(v.Stdout, "... and %d more\n", more)

@@ -80,4 +80,9 @@ func TestVerifyTheDocumentsOfAMongoDB(t *testing.T) {
 			t.Errorf("it prints\n%s\nwant %q", printed, want)
 		}
 	}
+	file = "../../../adapters/eventjson/testdata/logs/v1.jsonl" // another network's
+	if printed, err := verify(); !errors.Is(err, ErrFindings) || strings.Count(printed, "\n") != 2 ||
+		!strings.HasPrefix(printed, "the documents in this database are of another event log: ") {
+		t.Errorf("of another network's documents it ends with %v, and prints\n%s", err, printed)
+	}
 }
