@@ -9,6 +9,7 @@ import (
 	"evcharging/application/central"
 	"evcharging/application/eventlog"
 	"evcharging/application/message"
+	"evcharging/domain"
 	"evcharging/domain/chargingpoint"
 	"evcharging/domain/session"
 )
@@ -163,6 +164,45 @@ func TestDamageThatIsNoticedAtAnAppendIsAnsweredToo(t *testing.T) {
 	w.when(seconds(5), request(dan, danRequest)).
 		// then
 		sends(refusalOf(dan, danRequest, chargingpoint.RefusedUnreadable))
+}
+
+// cut is a log that has lost the end of a stream, and knows where it was.
+type cut struct {
+	eventlog.Log
+	stream eventlog.Stream
+}
+
+func (l cut) Rehydrate(ctx context.Context, s eventlog.Stream) ([]eventlog.Commit, error) {
+	commits, err := l.Log.Rehydrate(ctx, s)
+	if s == l.stream && err == nil {
+		commits = commits[:len(commits)-1]
+	}
+	return commits, err
+}
+
+func TestAStreamThatHasLostItsEndIsDamaged(t *testing.T) {
+	for name, past := range map[string][]message.Message{
+		"that is only read": {health(message.HealthKO), health(message.HealthRecovered)},
+		"that is written":   {health(message.HealthKO)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// given
+			w := free(t)
+			for i, given := range past {
+				w.given(seconds(2+i), given)
+			}
+			w.central.Log, w.lane = cut{w.log, central.PointStream(cp1)}, w.central.Lane()
+			// when, then
+			for i, id := range []string{"r-1", "r-2"} {
+				id := domain.RequestID(id)
+				w.when(seconds(5+i), request(dan, id)).sends(refusalOf(dan, id, chargingpoint.RefusedUnreadable))
+			}
+			w.when(seconds(8), health(message.HealthKO)).rejects(eventlog.ErrDamaged)
+			// and when its end is found again
+			w.central.Log = w.log
+			w.given(seconds(9), control("c-1", message.ActionStop))
+		})
+	}
 }
 
 // readings are the notes that a Central makes.

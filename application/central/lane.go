@@ -3,6 +3,7 @@ package central
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"evcharging/application/eventlog"
 )
@@ -16,10 +17,17 @@ const laneStreams = 4096
 type Lane struct {
 	central *Central
 	streams map[eventlog.Stream]*stream
+	// seen are the versions that the log has said streams to be at which the lane had otherwise: who
+	// reads them then reads so far, or their end is lost.
+	seen map[eventlog.Stream]eventlog.Version
 }
 
+var errEndLost = errors.New("its last events are missing")
+
 // Lane is a new lane.
-func (c *Central) Lane() *Lane { return &Lane{central: c, streams: map[eventlog.Stream]*stream{}} }
+func (c *Central) Lane() *Lane {
+	return &Lane{central: c, streams: map[eventlog.Stream]*stream{}, seen: map[eventlog.Stream]eventlog.Version{}}
+}
 
 // forget drops what is kept of a turn's streams: they may differ from the log.
 func (l *Lane) forget(streams ...*stream) {
@@ -49,6 +57,11 @@ func (l *Lane) load(ctx context.Context, name eventlog.Stream) (*stream, error) 
 	}
 	s := emptyStream(name)
 	err := l.central.rehydrate(ctx, s)
+	if seen := l.seen[name]; err == nil && s.head.Version < seen {
+		err = &eventlog.DamagedError{Where: fmt.Sprintf("version %d", s.head.Version+1), Stream: name, Reason: errEndLost}
+	} else if err == nil {
+		delete(l.seen, name)
+	}
 	if readings := l.central.Readings; readings != nil && (err == nil || errors.Is(err, eventlog.ErrDamaged)) {
 		readings.Note(ctx, name, err)
 	}

@@ -68,6 +68,7 @@ func (l *Lane) Take(ctx context.Context, now domain.UnixMillis, received message
 		}
 		var later *laterError
 		var conflict *eventlog.ConflictError
+		var stale *staleError
 		var rejected *message.RejectedError
 		if !errors.As(err, &rejected) || len(t.writers()) > 0 {
 			l.forget(t.point, t.session)
@@ -75,8 +76,11 @@ func (l *Lane) Take(ctx context.Context, now domain.UnixMillis, received message
 		switch {
 		case errors.As(err, &later):
 			at = later.at
-		case errors.As(err, &conflict), errors.Is(err, errStale):
-			// Another Central wrote: decide again on what it wrote.
+		case errors.As(err, &conflict):
+			l.seen[conflict.Stream] = conflict.Actual // another Central wrote: decide again on what it wrote
+		case errors.As(err, &stale):
+			l.seen[stale.stream] = stale.version
+		case errors.Is(err, errStale):
 		case rejected != nil:
 			return err
 		case errors.Is(err, eventlog.ErrDamaged) && !t.telling && !again:
@@ -95,6 +99,14 @@ func (l *Lane) Take(ctx context.Context, now domain.UnixMillis, received message
 
 // errStale tells that a stream which the turn only read is not as the lane had kept it.
 var errStale = errors.New("the stream has changed")
+
+// staleError is errStale with the version that the stream is at.
+type staleError struct {
+	stream  eventlog.Stream
+	version eventlog.Version
+}
+
+func (e *staleError) Error() string { return errStale.Error() }
 
 // laterError tells that a stream that was loaded after something was decided is ahead of
 // the clock: decide again at its time, so that time never runs backwards within a stream.
@@ -216,7 +228,7 @@ func (t *turn) readAgain(ctx context.Context) error {
 			return fmt.Errorf("read the end of %s: %w", s.name, err)
 		}
 		if head.Version != s.head.Version || head.Hash != s.head.Hash {
-			return errStale
+			return &staleError{s.name, head.Version}
 		}
 	}
 	return nil
