@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"evcharging/adapters/bbolt"
 	"evcharging/adapters/durable"
@@ -251,6 +252,37 @@ func TestAFileOfAnArchiveIsUnpackedOnce(t *testing.T) {
 }
 
 // A file of an archive is a log of its own.
+// With its archive, too, a log in a MongoDB is the one of the documents beside it: of those nothing
+// is newer than it.
+func TestTheDocumentsBesideAnArchivedLogAreItsOwn(t *testing.T) {
+	uri, db := withDatabase(t)
+	file, over, closed := threeMonths(t)
+	if _, err := imported(t, file, uri); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "archive")
+	if _, err := archivedTo(t, uri, dir, over); err != nil {
+		t.Fatal(err)
+	}
+	rebuilt := func() (string, error) {
+		return run(t, "", func(p *program.Process) error {
+			return Run(t.Context(), p, Config{Source: uri, Archive: dir, Mongo: mongo.Config{URI: uri, Logger: quiet}})
+		})
+	}
+	first, err := rebuilt()
+	if err != nil {
+		t.Fatal(err, first)
+	}
+	// a session whose document says that it is from a version, and a time, to come
+	future := bson.D{{Key: "$set", Value: bson.D{{Key: "version", Value: int64(99_999)}, {Key: "updated_at", Value: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}}}}
+	if done, err := db.Collection("sessions").UpdateOne(t.Context(), bson.D{{Key: "id", Value: string(closed[0])}}, future); err != nil || done.ModifiedCount != 1 {
+		t.Fatal(done, err)
+	}
+	if printed, err := rebuilt(); err != nil || !strings.Contains(printed, "1 that were behind or said something else") {
+		t.Errorf("%v, it prints %s", err, printed)
+	}
+}
+
 func TestAFileOfAnArchiveIsALog(t *testing.T) {
 	file, over, closed := threeMonths(t)
 	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()

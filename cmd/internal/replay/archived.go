@@ -49,6 +49,14 @@ func (s *Source) join(archive string) error {
 	return nil
 }
 
+// stored is the log as it is where it is kept, without its archive.
+func (s *Source) stored() eventlog.Log {
+	if joined, ok := s.Log.(*archivedLog); ok {
+		return joined.Log
+	}
+	return s.Log
+}
+
 // archivePattern is that of the files of an archive: a month and, where there is more than one of
 // it, a number.
 const archivePattern = "[0-9][0-9][0-9][0-9]-[0-9][0-9]*.jsonl.gz"

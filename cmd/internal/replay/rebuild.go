@@ -76,7 +76,7 @@ func rebuild(ctx context.Context, p *program.Process, c Config, source *Source, 
 
 func rebuildIn(ctx context.Context, p *program.Process, c Config, source *Source, store *mongo.Store, end eventlog.Position) (mongo.Rebuilt, error) {
 	o := mongo.RebuildOptions{Only: c.Only, Until: c.Until, DryRun: c.DryRun, Copy: isCopy(c.Source)}
-	if !store.Has(source.Log) && c.Until == 0 {
+	if !store.Has(source.stored()) && c.Until == 0 {
 		last, err := lastTime(ctx, source, end)
 		if err != nil {
 			return mongo.Rebuilt{}, err
