@@ -273,8 +273,17 @@ func TestTheDocumentsBesideAnArchivedLogAreItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, first)
 	}
-	// a session whose document says that it is from a version, and a time, to come
-	future := bson.D{{Key: "$set", Value: bson.D{{Key: "version", Value: int64(99_999)}, {Key: "updated_at", Value: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}}}}
+	// a session whose document says that it is a minute newer than the log
+	last := domain.UnixMillis(0)
+	source := joined(t, uri, dir)
+	for c, err := range source.All(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = c.At
+	}
+	shut(t, source)
+	future := bson.D{{Key: "$set", Value: bson.D{{Key: "version", Value: int64(99_999)}, {Key: "updated_at", Value: last.Add(time.Minute).Time()}}}}
 	if done, err := db.Collection("sessions").UpdateOne(t.Context(), bson.D{{Key: "id", Value: string(closed[0])}}, future); err != nil || done.ModifiedCount != 1 {
 		t.Fatal(done, err)
 	}
