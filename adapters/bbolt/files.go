@@ -173,7 +173,7 @@ type handles struct {
 	open   []*bolt.DB
 	limit  int
 	closed bool
-	// expected are the digests of those that have to be as they were made.
+	// expected are the digests of those that have to be as they were made, and were not opened yet.
 	expected map[string]fileDigest
 }
 
@@ -217,6 +217,7 @@ func (h *handles) get(path string) (db, surplus *bolt.DB, err error) {
 		if err := d.check(path); err != nil {
 			return nil, nil, err
 		}
+		delete(h.expected, path) // once: it may be opened often
 	}
 	if db, err = openFile(path, bolt.Options{ReadOnly: true, NoStatistics: true}); err != nil {
 		return nil, nil, err

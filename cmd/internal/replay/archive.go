@@ -94,12 +94,15 @@ type archiving struct {
 	lock  *os.File
 }
 
+// lockName is not that of a log's lock: an archive may be in the folder of its log.
+const lockName = "archive.lock"
+
 // take makes the folder where there is none, for this process alone.
 func (a *archiving) take() (err error) {
 	if err := os.MkdirAll(a.Dir, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the archive: %w", err)
 	}
-	a.lock, err = durable.Take(filepath.Join(a.Dir, "lock"), 0)
+	a.lock, err = durable.Take(filepath.Join(a.Dir, lockName), 0)
 	if errors.Is(err, durable.ErrHeld) {
 		return fmt.Errorf("%s: %w", a.Dir, ErrArchiveInUse)
 	}

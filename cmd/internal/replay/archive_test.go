@@ -252,6 +252,20 @@ func TestAFileOfAnArchiveIsUnpackedOnce(t *testing.T) {
 }
 
 // A file of an archive is a log of its own.
+func TestAnArchiveMayBeInTheFolderOfItsLog(t *testing.T) {
+	file, over, _ := threeMonths(t)
+	log := filepath.Join(t.TempDir(), "log")
+	if _, err := imported(t, file, log); err != nil {
+		t.Fatal(err)
+	}
+	if printed, err := archivedTo(t, log, log, over); err != nil || !strings.Contains(printed, "archived 518 samples") {
+		t.Errorf("%v, it prints %s", err, printed)
+	}
+	if printed, err := verifiedWith(t, log, log, Outside{}); err != nil {
+		t.Errorf("%v, it prints %s", err, printed)
+	}
+}
+
 // With its archive, too, a log in a MongoDB is the one of the documents beside it: of those nothing
 // is newer than it.
 func TestTheDocumentsBesideAnArchivedLogAreItsOwn(t *testing.T) {
@@ -501,7 +515,7 @@ func TestTwoDoNotArchiveToOneFolder(t *testing.T) {
 	if _, err := imported(t, file, log); err != nil {
 		t.Fatal(err)
 	}
-	other, err := durable.Take(filepath.Join(dir, "lock"), 0)
+	other, err := durable.Take(filepath.Join(dir, lockName), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
