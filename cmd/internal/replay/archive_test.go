@@ -75,6 +75,21 @@ func archivedTo(t *testing.T, log, dir string, before domain.UnixMillis) (printe
 	})
 }
 
+// fillFrom imports a file into a log, archiveTo archives a log: with no error.
+func fillFrom(t *testing.T, file, log string) {
+	t.Helper()
+	if _, err := imported(t, file, log); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func archiveTo(t *testing.T, log, dir string, before domain.UnixMillis) {
+	t.Helper()
+	if _, err := archivedTo(t, log, dir, before); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func verifiedWith(t *testing.T, log, archive string, o Outside) (printed string, err error) {
 	t.Helper()
 	return run(t, "", func(p *program.Process) error {
@@ -131,9 +146,7 @@ func TestAnArchivedLogWithItsArchiveIsTheLogAsItWas(t *testing.T) {
 	file, over, closed := threeMonths(t)
 	everywhere(t, func(t *testing.T, place func() string) {
 		log, dir := place(), filepath.Join(t.TempDir(), "archive")
-		if _, err := imported(t, file, log); err != nil {
-			t.Fatal(err)
-		}
+		fillFrom(t, file, log)
 		before, _ := content(t, log)
 		source := joined(t, log, "")
 		keys := signed(t, source, 50)
@@ -208,12 +221,8 @@ func TestAFileOfAnArchiveIsUnpackedOnce(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	file, over, closed := threeMonths(t)
 	log, dir := filepath.Join(t.TempDir(), "log"), filepath.Join(t.TempDir(), "archive")
-	if _, err := imported(t, file, log); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := archivedTo(t, log, dir, over); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, log)
+	archiveTo(t, log, dir, over)
 	source := joined(t, log, dir)
 	unpacked := map[string]bool{}
 	look := func() {
@@ -255,9 +264,7 @@ func TestAFileOfAnArchiveIsUnpackedOnce(t *testing.T) {
 func TestAnArchiveMayBeInTheFolderOfItsLog(t *testing.T) {
 	file, over, _ := threeMonths(t)
 	log := filepath.Join(t.TempDir(), "log")
-	if _, err := imported(t, file, log); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, log)
 	if printed, err := archivedTo(t, log, log, over); err != nil || !strings.Contains(printed, "archived 518 samples") {
 		t.Errorf("%v, it prints %s", err, printed)
 	}
@@ -271,13 +278,9 @@ func TestAnArchiveMayBeInTheFolderOfItsLog(t *testing.T) {
 func TestTheDocumentsBesideAnArchivedLogAreItsOwn(t *testing.T) {
 	uri, db := withDatabase(t)
 	file, over, closed := threeMonths(t)
-	if _, err := imported(t, file, uri); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, uri)
 	dir := filepath.Join(t.TempDir(), "archive")
-	if _, err := archivedTo(t, uri, dir, over); err != nil {
-		t.Fatal(err)
-	}
+	archiveTo(t, uri, dir, over)
 	rebuilt := func() (string, error) {
 		return run(t, "", func(p *program.Process) error {
 			return Run(t.Context(), p, Config{Source: uri, Archive: dir, Mongo: mongo.Config{URI: uri, Logger: quiet}})
@@ -309,12 +312,8 @@ func TestTheDocumentsBesideAnArchivedLogAreItsOwn(t *testing.T) {
 func TestAFileOfAnArchiveIsALog(t *testing.T) {
 	file, over, closed := threeMonths(t)
 	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
-	if _, err := imported(t, file, log); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := archivedTo(t, log, dir, over); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, log)
+	archiveTo(t, log, dir, over)
 	files, err := archiveFiles(dir, known)
 	if err != nil || len(files) != 2 {
 		t.Fatal(files, err)
@@ -346,9 +345,7 @@ func TestAFileOfAnArchiveIsALog(t *testing.T) {
 func TestArchivingGoesOnWhereItBrokeOff(t *testing.T) {
 	file, over, _ := threeMonths(t)
 	base := filepath.Join(t.TempDir(), "log")
-	if _, err := imported(t, file, base); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, base)
 	given := func(t *testing.T) (log, dir string) {
 		log, dir = filepath.Join(t.TempDir(), "log"), t.TempDir()
 		if err := os.CopyFS(log, os.DirFS(base)); err != nil {
@@ -393,9 +390,7 @@ func TestArchivingGoesOnWhereItBrokeOff(t *testing.T) {
 
 	// An archive of another copy of the log is none of this.
 	other := filepath.Join(t.TempDir(), "other")
-	if _, err := imported(t, base, other); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, base, other)
 	if _, err := archivedTo(t, other, dir, over); !errors.Is(err, ErrForeignArchive) {
 		t.Errorf("with the archive of another log it says %v", err)
 	}
@@ -512,9 +507,7 @@ func TestNoFileOfAnArchiveIsReplaced(t *testing.T) {
 func TestTwoDoNotArchiveToOneFolder(t *testing.T) {
 	file, over, _ := threeMonths(t)
 	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
-	if _, err := imported(t, file, log); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, log)
 	other, err := durable.Take(filepath.Join(dir, lockName), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -539,12 +532,8 @@ func TestTwoDoNotArchiveToOneFolder(t *testing.T) {
 func TestAnArchiveThatIsNotWhole(t *testing.T) {
 	file, over, _ := threeMonths(t)
 	log, dir := filepath.Join(t.TempDir(), "log"), t.TempDir()
-	if _, err := imported(t, file, log); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := archivedTo(t, log, dir, over); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, log)
+	archiveTo(t, log, dir, over)
 	first := filepath.Join(dir, "2027-01.jsonl.gz")
 	whole, err := os.ReadFile(first)
 	if err != nil {
@@ -603,9 +592,7 @@ func archivedThere(t *testing.T) (log, dir string, session domain.SessionID, tex
 	t.Helper()
 	file, over, _ := threeMonths(t)
 	log, dir = filepath.Join(t.TempDir(), "log"), t.TempDir()
-	if _, err := imported(t, file, log); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, log)
 	source, err := openLog(t, log, "")
 	if err != nil {
 		t.Fatal(err)
@@ -621,9 +608,7 @@ func archivedThere(t *testing.T) (log, dir string, session domain.SessionID, tex
 			last, session = s.Last, domain.SessionID(strings.TrimPrefix(string(stream), "session-"))
 		}
 	}
-	if _, err := archivedTo(t, log, dir, over); err != nil {
-		t.Fatal(err)
-	}
+	archiveTo(t, log, dir, over)
 	from, err := openFile(filepath.Join(dir, "2027-01.jsonl.gz"))
 	if err != nil {
 		t.Fatal(err)
@@ -756,9 +741,7 @@ func TestAnImportIntoAnArchivedLog(t *testing.T) {
 	}
 	everywhere(t, func(t *testing.T, place func() string) {
 		log, dir := place(), t.TempDir()
-		if _, err := imported(t, begin, log); err != nil {
-			t.Fatal(err)
-		}
+		fillFrom(t, begin, log)
 		if printed, err := archivedTo(t, log, dir, over); err != nil || strings.Contains(printed, "archived 0") {
 			t.Fatal(printed, err)
 		}
@@ -842,9 +825,7 @@ func TestWhatCanNotBeArchived(t *testing.T) {
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "log")
-	if _, err := imported(t, file, dir); err != nil {
-		t.Fatal(err)
-	}
+	fillFrom(t, file, dir)
 	used, err := bbolt.Open(dir, bbolt.Options{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
