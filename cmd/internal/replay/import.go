@@ -33,7 +33,7 @@ type ImportConfig struct {
 
 var (
 	// ErrOtherNetwork tells of a log that is of another network than what is imported.
-	ErrOtherNetwork = errors.New("it is the log of another network: import into a folder or a database that has none yet")
+	ErrOtherNetwork = errors.New("it is the log of another network, or was made of lines that name none: import into a folder or a database that has none yet")
 	// ErrDamagedTarget tells that something of the log that is added to is gone, or was changed.
 	ErrDamagedTarget = errors.New("the log is damaged: import into a new folder or database instead (ev-replay verify says what can be had back of this one)")
 	// ErrNoTarget tells of a name that nothing can be imported into.
