@@ -370,7 +370,8 @@ func (c *Chain) Follow(checkpoint Checkpoint, record Record) error {
 // has signed.
 func (r Record) trees(c Checkpoint) (before, after Tree, err error) {
 	before, err = TreeOf(r.Before, r.Peaks)
-	if err != nil {
+	// Nobody signs what a record has besides its note, and nothing comes before the first.
+	if err != nil || c.Number == 1 && r.Before != 0 {
 		return Tree{}, Tree{}, ErrTree
 	}
 	for i := 1; i < len(r.Heads); i++ {

@@ -442,7 +442,9 @@ func TestNoOrderOfCheckpointsHidesAChange(t *testing.T) {
 	whole := newDay(t, key)
 	const other = 9
 	second := whole.record(2)
-	taken := hideHead(t, whole.record(1), second)
+	taken := hideHead(t, 2, whole.record(1), second)
+	first := whole.record(1)
+	stripped := hideHead(t, 1, nil, first)
 	for name, c := range map[string]struct {
 		text []byte
 		want error
@@ -456,6 +458,9 @@ func TestNoOrderOfCheckpointsHidesAChange(t *testing.T) {
 		"a head hidden, before the others":    {slices.Concat(taken, bytes.Replace(whole.text, second, nil, 1)), audit.ErrTree},
 		"a head hidden, and the right behind": {slices.Concat(taken, whole.text), audit.ErrTree},
 		"the right, and a head hidden behind": {slices.Concat(whole.text, taken), audit.ErrTree},
+		"a head of the first hidden":          {bytes.Replace(whole.text, first, stripped, 1), audit.ErrTree},
+		"a head of the first hidden, behind":  {slices.Concat(bytes.Replace(whole.text, first, nil, 1), stripped), audit.ErrTree},
+		"the right first, and then stripped":  {slices.Concat(whole.text, stripped), audit.ErrTree},
 	} {
 		d := *whole
 		d.outside = &outside{TB: t, key: key, text: c.text}
@@ -468,28 +473,30 @@ func TestNoOrderOfCheckpointsHidesAChange(t *testing.T) {
 
 // hideHead takes the first head out of a record, as somebody does who knows how the tree is made:
 // its hash stands among those of what was before.
-func hideHead(t *testing.T, before, text []byte) []byte {
+func hideHead(t *testing.T, number uint64, before, text []byte) []byte {
 	t.Helper()
 	var tree audit.Tree
 	var record audit.Record
-	for _, text := range [][]byte{before, text} {
-		for r, err := range audit.Records(bytes.NewReader(text)) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if record = r; r.Before == 0 {
-				for _, h := range r.Heads {
-					tree.Add(h, nil)
-				}
-			}
+	for r, err := range audit.Records(bytes.NewReader(before)) {
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, h := range r.Heads {
+			tree.Add(h, nil)
+		}
+	}
+	for r, err := range audit.Records(bytes.NewReader(text)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		record = r
 	}
 	if len(record.Heads) < 2 || record.Before != tree.Size() {
 		t.Fatalf("the record has %d heads after %d", len(record.Heads), record.Before)
 	}
 	tree.Add(record.Heads[0], nil)
 	record.Before, record.Peaks, record.Heads = tree.Size(), tree.Peaks(), record.Heads[1:]
-	return record.Append(nil, 2)
+	return record.Append(nil, number)
 }
 
 // Any part that is older than the last checkpoint may be changed, with all that follows from
