@@ -301,12 +301,12 @@ func (w *witness) take(r *witnessReader, key string, record Record) bool {
 	return true
 }
 
-// lost tells which checkpoints are missing between others of their key.
+// lost tells which checkpoints are missing before others of their key.
 func (w *witness) lost() {
 	for _, key := range slices.Sorted(maps.Keys(w.notes)) {
 		last := uint64(0)
 		for _, number := range slices.Sorted(maps.Keys(w.notes[key])) {
-			if last != 0 && number > last+1 {
+			if number > last+1 && (last != 0 || !w.known(number-1)) {
 				w.holes = true
 				w.find(Finding{Where: fmt.Sprintf("checkpoint %d of key %s", number, key), Reason: fmt.Errorf("%w: %d to %d", ErrLost, last+1, number-1)})
 			}
@@ -316,6 +316,16 @@ func (w *witness) lost() {
 	if w.counts.Checkpoints == 0 {
 		w.find(Finding{Where: "the checkpoints", Reason: ErrUnsigned})
 	}
+}
+
+// known tells whether any key has signed a checkpoint of a number: one may go on where another ended.
+func (w *witness) known(number uint64) bool {
+	for _, notes := range w.notes {
+		if _, ok := notes[number]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // part holds the checkpoints that were read against a part.

@@ -251,6 +251,11 @@ func TestAttacks(t *testing.T) {
 			d.text = []byte(text[:strings.Index(text, "checkpoint 3: ")] + text[strings.Index(text, "checkpoint 5: "):])
 			return nil
 		}, []error{audit.ErrLost}},
+		"the first checkpoints taken out": {func(t *testing.T, d *day) []audit.Checkpoints {
+			text := string(d.text)
+			d.text = []byte(text[strings.Index(text, "checkpoint 3: "):])
+			return nil
+		}, []error{audit.ErrLost}},
 		"a head changed in a checkpoint": {func(t *testing.T, d *day) []audit.Checkpoints {
 			d.text = bytes.Replace(d.text, []byte("point-CP-003 "), []byte("point-CP-033 "), 1)
 			return nil
