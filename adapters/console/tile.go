@@ -59,9 +59,7 @@ func (s *screen) tileFoot(p network.Point, width int) string {
 		return figures(*supply, width)
 	case supply != nil && supply.Status == session.Ending:
 		return s.look.dim.Render(apart("ending", network.KWh(supply.Energy, 2)+" kWh "+network.EUR(supply.Amount)+" EUR", width))
-	case p.State == network.Unreadable:
-		return s.look.dim.Render(fit("its log can't be read", width))
-	case supply != nil && supply.Status == network.Unreadable:
+	case p.State == network.Unreadable, supply != nil && supply.Status == network.Unreadable:
 		return s.look.dim.Render(fit("its log can't be read", width))
 	case supply != nil:
 		return s.look.dim.Render(fit("waits to charge", width))

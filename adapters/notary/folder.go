@@ -126,10 +126,19 @@ func (f *Folder) Last() []byte { return f.last }
 // file. It may be called as often as one likes.
 func (f *Folder) Records() iter.Seq2[audit.Record, error] {
 	return func(yield func(audit.Record, error) bool) {
-		file, err := os.Open(filepath.Join(f.dir, CheckpointsName))
-		if errors.Is(err, fs.ErrNotExist) {
-			return
+		for record, err := range RecordsIn(filepath.Join(f.dir, CheckpointsName)) {
+			if errors.Is(err, fs.ErrNotExist) || !yield(record, err) {
+				return
+			}
 		}
+	}
+}
+
+// RecordsIn are the records of a file, as audit.Records reads them; fs.ErrNotExist where there is
+// none. It may be called as often as one likes.
+func RecordsIn(name string) iter.Seq2[audit.Record, error] {
+	return func(yield func(audit.Record, error) bool) {
+		file, err := os.Open(name)
 		if err != nil {
 			yield(audit.Record{}, err)
 			return

@@ -179,9 +179,7 @@ func (n *Node) toldUnreadable(ctx context.Context) map[domain.PointID]bool {
 	told := map[domain.PointID]bool{}
 	err := n.transport.Read(ctx, n.transport.Topics().State, func(r message.Received) {
 		if s, ok := r.Message.(message.PointState); ok {
-			if told[s.Point] = s.State == network.Unreadable; !told[s.Point] {
-				delete(told, s.Point)
-			}
+			takeTold(told, s)
 		}
 	})
 	if err != nil {
@@ -196,9 +194,16 @@ func (n *Node) tellChanged(ctx context.Context, told map[domain.PointID]bool) {
 		if err := n.transport.Send(ctx, state); err != nil {
 			return // it is tried again
 		}
-		if told[state.Point] = state.State == network.Unreadable; !told[state.Point] {
-			delete(told, state.Point)
-		}
+		takeTold(told, state)
+	}
+}
+
+// takeTold takes in what was published of a point.
+func takeTold(told map[domain.PointID]bool, s message.PointState) {
+	if s.State == network.Unreadable {
+		told[s.Point] = true
+	} else {
+		delete(told, s.Point)
 	}
 }
 

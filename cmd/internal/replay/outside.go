@@ -93,22 +93,5 @@ func (o Outside) copyTopic(ctx context.Context) (topic, name string, err error) 
 
 // checkpointsIn are those of a file.
 func checkpointsIn(name, file string) audit.Checkpoints {
-	return audit.Checkpoints{Name: name, Records: func(context.Context) iter.Seq2[audit.Record, error] { return recordsIn(file) }}
-}
-
-// recordsIn are the records of a file.
-func recordsIn(name string) iter.Seq2[audit.Record, error] {
-	return func(yield func(audit.Record, error) bool) {
-		file, err := os.Open(name)
-		if err != nil {
-			yield(audit.Record{}, err)
-			return
-		}
-		defer file.Close()
-		for record, err := range audit.Records(file) {
-			if !yield(record, err) {
-				return
-			}
-		}
-	}
+	return audit.Checkpoints{Name: name, Records: func(context.Context) iter.Seq2[audit.Record, error] { return notary.RecordsIn(file) }}
 }
